@@ -1,7 +1,7 @@
-//! What a server is told: one struct per concern, read from flags and `LONGRUN_…` variables.
+//! The server's configuration: one struct per concern, read from flags and `LONGRUN_…` variables.
 //!
-//! The structs are what the flags say, checked; nothing here opens, binds or starts anything.
-//! Programs that embed the server begin with [`ServeConfig::default`], which equals no flags.
+//! The structs have the flags' values, checked; nothing here opens, binds or starts anything. Programs that embed the
+//! server begin with [`ServeConfig::default`], which equals no flags.
 
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ pub const DEFAULT_PORT: u16 = 7420;
 /// Flags that contradict each other or a rule. Each names its flag.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// Others could reach a server that lets anybody in.
+    /// Other machines could reach a server that accepts every caller.
     #[error(
         "{flag} {address} is reachable from other machines, and nothing asks callers who they are: \
          say --bootstrap-key-file FILE for a first API key, --key-file FILE for a file of keys, --auth required where \
@@ -75,12 +75,12 @@ pub enum ConfigError {
          e.g. prefix = \"/api\""
     )]
     Mounted(String),
-    /// A duration or a number is out of its range, or a flag lacks another.
+    /// A value is out of range, or a flag needs another one.
     #[error("{flag}{} must be {rule}", .given.as_ref().map(|given| format!(" {given}")).unwrap_or_default())]
     Range {
         /// The flag.
         flag: &'static str,
-        /// Its value, where one value is wrong.
+        /// The flag's value, if a single value is wrong.
         given: Option<String>,
         /// The rule that it breaks.
         rule: &'static str,
@@ -234,7 +234,7 @@ impl Default for Stop {
 }
 
 impl ServeConfig {
-    /// Whether callers must have credentials: as the flag says, or else where one says where they are.
+    /// Whether callers must have credentials: as the flag says; by default if a flag names some.
     pub fn must_callers_be_known(&self) -> bool {
         let has_source =
             self.tokens.keys.is_some() || self.callers.has_source() || !self.tls.callers.is_empty();
@@ -242,7 +242,7 @@ impl ServeConfig {
     }
 }
 
-/// A number of bytes, with or without a unit.
+/// Parses a number of bytes, with or without a unit.
 pub(crate) fn size(text: &str) -> Result<usize, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).trim_end();
     let factor = match text[digits.len()..].trim_start() {
@@ -256,7 +256,7 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
     number.checked_mul(factor).ok_or_else(|| "is too large, e.g. 5GiB would do".to_owned())
 }
 
-/// Reads a whole number of a range.
+/// Parses a whole number within a range.
 pub(crate) fn whole<N>(
     range: impl RangeBounds<N> + Clone,
 ) -> impl Fn(&str) -> Result<N, String> + Clone

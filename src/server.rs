@@ -1,9 +1,9 @@
 //! The composition root: binds, puts the parts together, owns every task, and stops them in order.
 //!
-//! Order of stopping: health reports not serving and new work is refused; workers within the process finish; long
-//! calls and worker streams end, to be resumed; the listener closes; calls in flight finish; the engine finishes
-//! its last commit; the store closes. All of it within the drain timeout; calls are cut off a little before its end. What
-//! calls leave of the time belongs to the engine and the store, because a last sync takes as long as the disk does.
+//! The order of a stop: health reports not serving and new work is refused; workers within the process finish; long
+//! calls and worker streams end, to be resumed; the listener closes; running calls finish; the engine finishes its last
+//! commit; the store closes. All of this within the drain timeout; calls are cut off a little before its end. The time
+//! that calls leave belongs to the engine and the store, because a last sync takes as long as the disk does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ pub(crate) use storage::{open_objects, open_store};
 use tasks::Tasks;
 pub use tls::{Certificates, CertificatesError};
 
-/// Calls at once on one connection. HTTP/2 lets a client's further calls wait within the client, in silence.
+/// Concurrent calls on one connection. Beyond it, HTTP/2 makes a client's further calls wait silently in the client.
 const MAX_CONCURRENT_STREAMS: u32 = 8_192;
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
@@ -68,9 +68,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 const LOCAL_PIPE_BYTES: usize = 1 << 20;
 /// Connections within the process that wait to be accepted.
 const LOCAL_BACKLOG: usize = 16;
-/// Objects of removed operations that wait to be deleted; the others are left to the next sweep.
+/// How many objects of removed operations may wait to be deleted; the next sweep finds the others.
 const DISCARDED_OBJECTS: usize = 1_024;
-/// Of the drain timeout, what is kept for the engine and the store at least.
+/// The least part of the drain timeout that is kept for the engine and the store.
 const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// A server that listens and is ready to run.
@@ -95,22 +95,22 @@ pub struct Server {
     drain_timeout: Duration,
 }
 
-/// How a server came to its end.
+/// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
     /// Everything was finished in time.
     Drained,
-    /// The drain timeout was up; calls were cut off.
+    /// The drain timeout was reached; calls were cut off.
     CutOff,
 }
 
 impl Server {
-    /// How many operations are not done.
+    /// The number of operations that are not done.
     pub fn outstanding(&self) -> u64 {
         self.engine.outstanding()
     }
 
-    /// Opens the store, recovers, and binds. Nothing is served before [`Server::run`].
+    /// Opens the store, recovers, and binds. Serves nothing before [`Server::run`].
     pub async fn bind(config: ServeConfig) -> anyhow::Result<Self> {
         config.validate()?;
         let sockets = Sockets::bind(&config).await?;
@@ -165,7 +165,7 @@ impl Server {
             ),
             relay,
             descriptors,
-            // A request that passes straight through has a connection to the upstream as well.
+            // A request that passes straight through also has a connection to the upstream.
             max_connections: listen::places(
                 config.connections.max_connections,
                 if config.relay.is_empty() { 1 } else { 2 },
@@ -184,32 +184,32 @@ impl Server {
         })
     }
 
-    /// The address of TCP that is listened on: the plain one, where there is one. Port 0 where there is only a Unix socket.
+    /// The TCP address of the listener: the plain one, if there is one. Port 0 if there is only a Unix socket.
     pub fn local_addr(&self) -> SocketAddr {
         self.sockets.local_addr().unwrap_or_else(|| SocketAddr::from(([0; 4], 0)))
     }
 
-    /// Where clients connect: `http://HOST:PORT`, `https://HOST:PORT` and `unix:PATH`, in this order.
+    /// The addresses for clients: `http://HOST:PORT`, `https://HOST:PORT` and `unix:PATH`, in this order.
     pub fn urls(&self) -> Vec<String> {
         self.sockets.urls()
     }
 
-    /// Where metrics are served, if they have a port of their own.
+    /// The address of metrics, if they have a port of their own.
     pub fn metrics_url(&self) -> Option<String> {
         self.metrics_port.as_ref().map(MetricsPort::url)
     }
 
-    /// The certificate of the TLS listener, to have its files read again.
+    /// The certificates of the TLS listener, so that their files can be read again.
     pub fn certificates(&self) -> Option<&Certificates> {
         self.sockets.certificates()
     }
 
-    /// The mounts that it serves, for their workers.
+    /// The served mounts, for their workers.
     pub fn relay(&self) -> &Relay {
         &self.relay
     }
 
-    /// The types of others that it knows, to have their files read again.
+    /// The descriptor sets that the server knows, so that their files can be read again.
     pub fn descriptors(&self) -> &Descriptors {
         &self.descriptors
     }
@@ -232,13 +232,13 @@ impl Server {
         Client::from_channel(endpoint.connect_with_connector_lazy(connect))
     }
 
-    /// Serves until `stop`, then drains. An error means that a part ended by itself.
+    /// Serves until `stop`, then drains. An error means that one of the server's tasks ended by itself.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Stopped> {
         self.run_beside(stop, std::future::ready(())).await
     }
 
-    /// The same beside workers within this process. After `stop` they go on over [`Server::local_client`] until
-    /// `workers` returns; only then connections close.
+    /// Like [`Server::run`], beside workers within this process. After `stop` they continue over
+    /// [`Server::local_client`] until `workers` returns; only then connections close.
     pub async fn run_beside(
         self,
         stop: CancellationToken,
@@ -258,7 +258,7 @@ impl Server {
         tasks.spawn("limits", tenant_limits.run(engine.clone(), engine_stop.clone()));
         callers.spawn(&mut tasks, &engine_stop);
         if let Some(port) = metrics_port {
-            // As long as there is something to be seen, the end included.
+            // As long as there is something to observe, including the end.
             tasks.spawn("listener for metrics", port.serve(service.clone(), engine_stop.clone()));
         }
         if let Some(certificates) = sockets.certificates() {
@@ -274,7 +274,7 @@ impl Server {
             listeners_closed.clone(),
         );
         serving.spawn("listener", over_network);
-        // Gives back what it has while the engine still takes it.
+        // It releases its batches while the engine still accepts that.
         let batches = Batches::new(service.clone(), engine.clone());
         serving.spawn("worker of batches", batches.run(closing.clone()));
         let (_, local) = local;
@@ -290,12 +290,12 @@ impl Server {
         let end = Instant::now() + drain_timeout;
         service.begin_to_stop();
         if failed.is_none() {
-            // They know their own share of the drain timeout.
+            // They know their own part of the drain timeout.
             workers.await;
         }
         let drained = tokio::time::timeout_at(end - CLOSING_TIME.min(drain_timeout), async {
             closing.cancel();
-            // Refused when the engine has ended already: then there are no workers either.
+            // This fails if the engine has ended already: then there are no workers either.
             let _ = engine.disconnect_all().await;
             listeners_closed.cancel();
             serving.join_all().await;

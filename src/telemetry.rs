@@ -1,8 +1,8 @@
 //! Logs: their destination, their form, and the line for each request.
 //!
-//! The program sets the log up once; the library never does. Levels say who must act: `error` an operator now,
-//! `warn` an operator at some time, `info` is what operators want to have seen, `debug` helps to understand a case.
-//! A failure is logged where it is handled, once.
+//! The program sets the log up once; the library never does. Levels say who must act: `error` an operator now, `warn`
+//! an operator at some time; `info` is for operators to see, `debug` helps to understand a case. A failure is logged
+//! once, where it is handled.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal as _, stderr};
@@ -30,7 +30,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// A log that cannot be set up.
+/// Why a log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter cannot be read.
@@ -41,7 +41,7 @@ pub enum TelemetryError {
         /// What is wrong with it.
         source: tracing_subscriber::filter::ParseError,
     },
-    /// A word of the filter is neither a level nor anything that logs.
+    /// A word of the filter is neither a level nor a target.
     #[error(
         "--log {filter}: {word} is neither a level (error, warn, info, debug, trace, off) nor TARGET=LEVEL, \
          e.g. --log debug or --log info,h2=warn"
@@ -52,15 +52,15 @@ pub enum TelemetryError {
         /// The word.
         word: String,
     },
-    /// Nothing can write it.
+    /// The writing thread cannot be started.
     #[error("the thread of the log did not start")]
     Thread(#[source] std::io::Error),
-    /// There is a log already.
+    /// A log exists already.
     #[error("the log was set up before")]
     Again(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sends what `filter` lets through to stderr, stdout being for answers. The last lines are written when the log is dropped.
+/// Sends the lines that `filter` selects to stderr; stdout is for results. Dropping the log writes the last lines.
 pub fn init(filter: &str, format: LogFormat) -> Result<Log, TelemetryError> {
     let targets = targets(filter)?;
     let (lines, log) = Lines::start(stderr()).map_err(TelemetryError::Thread)?;
@@ -74,7 +74,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<Log, TelemetryError> {
     Ok(log)
 }
 
-/// What `filter` lets through; errors alone where it is empty.
+/// The targets that `filter` selects; only errors if it is empty.
 fn targets(filter: &str) -> Result<Targets, TelemetryError> {
     check_words(filter)?;
     let words: Vec<&str> = words(filter).filter(|word| !word.is_empty()).collect();
@@ -86,12 +86,12 @@ fn words(filter: &str) -> impl Iterator<Item = &str> {
     filter.split(',').map(str::trim)
 }
 
-/// A word by itself is a level, or else names what logs, of which all is let through, and nothing of anything else: a
-/// mistyped level would switch errors off.
+/// Refuses words that are neither a level nor a target. The library takes a mistyped level for a target, selects that
+/// alone, and so switches all other lines off, errors included.
 fn check_words(filter: &str) -> Result<(), TelemetryError> {
     let is_known = |word: &&str| {
         let is_target = word.contains(['=', ':']) || word.starts_with(env!("CARGO_PKG_NAME"));
-        // Spans and their fields are no targets.
+        // Spans and their fields are not targets.
         word.is_empty() || is_target && !word.contains('[') || word.parse::<LevelFilter>().is_ok()
     };
     match words(filter).find(|word| !is_known(word)) {
@@ -103,7 +103,7 @@ fn check_words(filter: &str) -> Result<(), TelemetryError> {
     }
 }
 
-/// The span within which a request is answered. `id` is the client's own name for it.
+/// The span of a request. `id` is the client's name for it.
 pub fn request_span(method: &Method, uri: &Uri, id: Option<&str>) -> Span {
     let path = || without_tokens(uri.path());
     tracing::debug_span!("request", http.method = %method, http.path = &*path(), request.id = id)
@@ -119,14 +119,14 @@ pub fn without_tokens(path: &str) -> Cow<'_, str> {
     format!("{place}…{}", &rest[end..]).into()
 }
 
-/// Logs what came of a request, by the head of its response. For gRPC that is the status in the headers, where there is
-/// one; other calls end in trailers, which are not read here.
+/// Logs the outcome of a request from the head of its response. For gRPC that is the status in the headers, if there is
+/// one; other calls end with trailers, which are not read here.
 pub fn log_answer(status: StatusCode, headers: &HeaderMap) {
     let rpc_status = || headers.get("grpc-status").and_then(|code| code.to_str().ok());
     tracing::debug!(http.status = status.as_u16(), rpc.status = rpc_status(), "answered");
 }
 
-/// Whether stderr is a terminal whose user has nothing against colors (<https://no-color.org>).
+/// Whether stderr is a terminal whose user accepts colors (<https://no-color.org>).
 fn is_colored() -> bool {
     stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -9,14 +9,14 @@ use crate::config::CertificateCaller;
 use crate::engine::Clock;
 use crate::service::{Caller, Reason, ServiceError};
 
-/// Knows callers by a name in the certificate that they showed in the TLS handshake.
+/// Identifies callers by a name in the certificate from the TLS handshake.
 pub struct ByCertificate {
     callers: Vec<CertificateCaller>,
     clock: Arc<dyn Clock>,
 }
 
 impl ByCertificate {
-    /// Accepts these only.
+    /// Accepts only these callers.
     pub fn new(callers: Vec<CertificateCaller>, clock: Arc<dyn Clock>) -> Self {
         Self { callers, clock }
     }
@@ -27,7 +27,7 @@ impl Way for ByCertificate {
     async fn identify(&self, given: Given<'_>) -> Option<Result<Caller, ServiceError>> {
         let certificate = given.parts.extensions.get::<PeerCertificate>()?;
         let known = self.callers.iter().find(|caller| certificate.has_name(&caller.name))?;
-        // A connection may outlive what it began with.
+        // A connection may outlive the certificate.
         if certificate.expires_at_seconds() < self.clock.now().to_unix().0 {
             let message = "the certificate of this connection has expired";
             return Some(Err(ServiceError::new(Reason::Unauthenticated, message)));

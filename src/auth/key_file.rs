@@ -1,4 +1,4 @@
-//! Keys of a file: read at the start, and again whenever the file changes.
+//! Keys in a file: read at the start, and again whenever the file changes.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -13,16 +13,16 @@ use crate::operation::{TenantId, Timestamp};
 use crate::service::keys::{KeyText, Keys, NewKey, bytes_of_hex, is_id, kinds_of, roles_of};
 use crate::time_text::{NotATime, parse_time};
 
-/// How often it is asked whether the file has changed.
+/// How often the file is checked for changes.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The largest file.
+/// The largest file, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
 /// Why a key file, or another file with secrets, cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{flag} {path} {rule}")]
 pub struct KeyFileError {
-    /// The flag that names it.
+    /// The flag that names the file.
     pub flag: &'static str,
     /// The file.
     pub path: String,
@@ -37,7 +37,7 @@ struct File {
     key: Vec<Entry>,
 }
 
-/// A key: itself, or what `longrun key generate` prints in its place.
+/// A key: its text, or the hash that `longrun key generate` prints.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -51,7 +51,7 @@ struct Entry {
     expires: Option<String>,
 }
 
-/// The identity of a file's state.
+/// Identifies a state of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State {
     inode: u64,
@@ -59,7 +59,7 @@ struct State {
     changed: (i64, i64),
 }
 
-/// A file of keys that is being watched.
+/// A watched key file.
 #[derive(Debug)]
 pub struct KeyFile {
     path: PathBuf,
@@ -92,7 +92,7 @@ impl KeyFile {
         Ok(())
     }
 
-    /// Reads it again when it has changed, until `stop`. A file that cannot be read leaves the keys as they were.
+    /// Reads the file again when it changes, until `stop`. If it cannot be read, the keys stay unchanged.
     pub async fn run(self, stop: CancellationToken) {
         stop.run_until_cancelled_owned(self.watch()).await;
     }
@@ -131,7 +131,7 @@ impl State {
     }
 }
 
-/// Refuses a file with secrets that others of the machine may read.
+/// Refuses a file with secrets that other users of the machine may read.
 pub fn is_private(path: &Path, flag: &'static str) -> Result<(), KeyFileError> {
     let checked = fs::metadata(path).map_err(|error| format!("cannot be read: {error}"));
     let path = path.display().to_string();
@@ -151,7 +151,7 @@ fn check(metadata: &Metadata) -> Result<(), String> {
 type Parsed = Vec<(String, [u8; 32], NewKey)>;
 
 fn parse(text: &str) -> Result<Parsed, String> {
-    // The message of the parser shows the line, which may have a key.
+    // The parser's message shows the line, which may contain a key.
     let file: File = toml::from_str(text).map_err(|error| {
         let line =
             error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count());

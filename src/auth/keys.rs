@@ -9,7 +9,7 @@ use crate::engine::Clock;
 use crate::service::keys::{Keys, PREFIX};
 use crate::service::{Caller, ServiceError};
 
-/// Callers with an API key of the store or of the key file.
+/// Identifies callers by API keys of the store or of the key file.
 #[derive(Debug)]
 pub struct ByKey {
     keys: Keys,
@@ -17,7 +17,7 @@ pub struct ByKey {
 }
 
 impl ByKey {
-    /// By these keys, which expire by this clock.
+    /// Accepts these keys, which expire by this clock.
     pub fn new(keys: Keys, clock: Arc<dyn Clock>) -> Self {
         Self { keys, clock }
     }

@@ -30,17 +30,16 @@ pub use key_file::{KeyFile, KeyFileError, is_private};
 pub use keys::ByKey;
 pub use peer::{PeerCertificate, UnreadableCertificate};
 
-/// Credentials for this server where `authorization` is for the API behind it. It wins, and is never passed on.
+/// Credentials for this server, if `authorization` is for the API behind it. Takes precedence; never passed on.
 const OWN_FIELD: HeaderName = HeaderName::from_static("longrun-authorization");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The longest name of a request that is recorded, in bytes.
+/// The longest recorded name of a request, in bytes.
 const MAX_REQUEST_ID: usize = 128;
 
 /// A way to identify callers.
 #[async_trait]
 pub trait Way: Send + Sync + 'static {
-    /// The caller, if the request carries credentials of this way; an error if they are not good; `None` if it carries
-    /// none.
+    /// The caller, if the request has credentials of this kind; an error if they are invalid; `None` if it has none.
     async fn identify(&self, given: Given<'_>) -> Option<Result<Caller, ServiceError>>;
 }
 
@@ -49,7 +48,7 @@ pub trait Way: Send + Sync + 'static {
 pub struct Given<'a> {
     /// The bearer token.
     pub token: Option<&'a str>,
-    /// The whole request but for its body: extensions have what is known of the connection.
+    /// The request without its body: its extensions describe the connection.
     pub parts: &'a Parts,
 }
 
@@ -64,7 +63,7 @@ impl Way for jwt::Tokens {
 /// Finds the caller of a request. Cheap to clone.
 #[derive(Clone)]
 pub struct Authenticator {
-    /// Tried in this order; none if callers need no credentials.
+    /// Tried in this order; empty if callers need no credentials.
     ways: Arc<[Box<dyn Way>]>,
     is_required: bool,
     /// The secret of owners' digests, if operations belong to the subjects that submit them.
@@ -72,23 +71,23 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Accepts every request, as the anonymous caller's.
+    /// Accepts every request, as from the anonymous caller.
     pub fn open() -> Self {
         Self { ways: Arc::new([]), is_required: false, private: None }
     }
 
-    /// Accepts requests with credentials that one of these ways recognizes; they are tried in this order.
+    /// Accepts requests with credentials that one of these ways recognizes, tried in this order.
     pub fn by(ways: Vec<Box<dyn Way>>) -> Self {
         Self { ways: ways.into(), is_required: true, private: None }
     }
 
-    /// The same, whose callers own what they submit: only they and admins see it.
+    /// Makes callers the owners of what they submit: only they and admins see it.
     #[must_use]
     pub fn privately(self, secret: Secret) -> Self {
         Self { private: Some(secret), ..self }
     }
 
-    /// The caller as an owner, where operations have owners.
+    /// The caller as an owner, if operations have owners.
     fn owning(&self, caller: Caller) -> Caller {
         let (Some(secret), Some(subject)) = (&self.private, caller.subject()) else {
             return caller;
@@ -98,7 +97,7 @@ impl Authenticator {
         caller.with_owner(if is_admin { owner.seeing_all() } else { owner })
     }
 
-    /// The caller of a request, if finding it takes no time.
+    /// The caller of a request, if it can be found without waiting.
     pub fn identify_at_once(&self, parts: &Parts) -> Option<Identity> {
         let caller = match parts.extensions.get::<InProcess>() {
             Some(_) => Caller::in_process(),
@@ -141,7 +140,7 @@ impl std::fmt::Debug for Authenticator {
     }
 }
 
-/// The bearer token, and whether it came in the field of this server's own.
+/// The bearer token, and whether it was in this server's own field.
 fn token(headers: &HeaderMap) -> Result<(Option<&str>, bool), ServiceError> {
     let refused = |field: &HeaderName, rule: &str| {
         let message = format!("{field} must be {rule}");
@@ -151,13 +150,13 @@ fn token(headers: &HeaderMap) -> Result<(Option<&str>, bool), ServiceError> {
         let mut values = headers.get_all(&field).iter();
         let Some(value) = values.next() else { continue };
         if values.next().is_some() {
-            // One of them could be another's.
+            // One of them could be another caller's.
             return refused(&field, "given once");
         }
         match bearer(value.to_str().unwrap_or_default()) {
             Some(token) => return Ok((Some(token), is_own)),
             None if is_own => return refused(&field, "`Bearer TOKEN`"),
-            // Of another scheme, for the API behind a mount.
+            // Another scheme, for the API behind a mount.
             None => {}
         }
     }
@@ -170,7 +169,7 @@ fn bearer(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-/// The client's own name for a request, if it gives one.
+/// The client's name for a request, if there is one.
 pub fn request_id(headers: &HeaderMap) -> Option<&str> {
     let id = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
     id.filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()))
@@ -185,7 +184,7 @@ fn origin(parts: &Parts) -> Origin {
     Origin { address: peer, request_id: id.map(Arc::from), trace }
 }
 
-/// Marks a request with its caller, and takes the credentials out.
+/// Marks a request with its caller, and removes the credentials.
 pub fn mark(parts: &mut Parts, identity: Identity) {
     parts.extensions.insert(identity);
     strip(&mut parts.headers);
@@ -203,12 +202,12 @@ fn strip(headers: &mut HeaderMap) {
     }
 }
 
-/// The layer in front of a router, which finds the caller of each request.
+/// Adds a layer in front of a router that finds the caller of each request.
 pub fn in_front_of(router: axum::Router, authenticator: Authenticator) -> axum::Router {
     router.layer(axum::middleware::from_fn_with_state(authenticator, identify))
 }
 
-/// Marks the request with its caller, and takes the credentials out.
+/// Marks the request with its caller, and removes the credentials.
 async fn identify(
     State(authenticator): State<Authenticator>,
     request: Request,

@@ -1,4 +1,4 @@
-//! The certificate that a client showed in its TLS handshake.
+//! The client's certificate from the TLS handshake.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use x509_cert::name::Name;
 /// The attribute of a name that is its common name (RFC 5280, appendix A.1).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
-/// Bytes that are no certificate, or one with names that cannot be read.
+/// Bytes that are not a certificate, or a certificate with unreadable names.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate cannot be read: {0}")]
 pub struct UnreadableCertificate(String);
 
-/// The names in a client's certificate, which the listener has verified. An extension of each request of the client's
+/// The names in a client's certificate, which the listener has verified. An extension of each request on the
 /// connection. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerCertificate(Arc<Names>);
@@ -68,12 +68,12 @@ impl PeerCertificate {
         })))
     }
 
-    /// The subject's common name; `None` where the subject has none, or several.
+    /// The subject's common name; `None` if the subject has none, or several.
     pub fn common_name(&self) -> Option<&str> {
         self.0.common_name.as_deref()
     }
 
-    /// The DNS names among the subject's alternative names, as they were signed: case is kept.
+    /// The DNS names among the subject's alternative names, in their original case.
     pub fn dns_names(&self) -> &[String] {
         &self.0.dns
     }
@@ -88,27 +88,27 @@ impl PeerCertificate {
         &self.0.emails
     }
 
-    /// Whether it is one of the certificate's names, of whatever sort.
+    /// Whether the certificate has this name, of any type.
     pub fn has_name(&self, name: &str) -> bool {
         let Names { common_name, dns, uris, emails, .. } = &*self.0;
         let mut all = common_name.iter().chain(dns).chain(uris).chain(emails);
         all.any(|own| own == name)
     }
 
-    /// SHA-256 of the certificate in DER, in 64 hexadecimal digits, as `openssl x509 -fingerprint -sha256` has it but for
-    /// case and colons.
+    /// SHA-256 of the certificate in DER, in 64 hexadecimal digits, like `openssl x509 -fingerprint -sha256` without
+    /// colons and in lower case.
     pub fn fingerprint(&self) -> &str {
         &self.0.fingerprint
     }
 
-    /// The end of the certificate's validity, in seconds since 1970. The listener checks it in the handshake only; a
-    /// connection may last beyond it.
+    /// The end of the certificate's validity, in seconds since 1970. The listener checks it only in the handshake; a
+    /// connection may outlast it.
     pub fn expires_at_seconds(&self) -> i64 {
         self.0.expires_at_seconds
     }
 }
 
-/// The only common name; of several, which one counts would be a guess.
+/// The only common name; with several, it would be a guess which one counts.
 fn common_name(subject: &Name) -> Option<String> {
     let attributes = subject.0.iter().flat_map(|part| part.0.iter());
     let mut names = attributes.filter(|attribute| attribute.oid == COMMON_NAME);

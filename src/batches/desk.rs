@@ -1,7 +1,7 @@
 //! The batches that this replica has, and when each is looked at.
 //!
-//! A batch is looked at when one of its children has ended, but no more often than four times a second and than a
-//! twentieth of the time that looking takes; and every few seconds whatever is heard.
+//! A batch is looked at when one of its children has ended, but at most four times a second, and at most a twentieth of
+//! the time is spent on it; and every few seconds without news.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,21 +22,21 @@ use crate::service::{Report, WorkerSession};
 
 /// The least time between two looks at a batch.
 const LEAST: Duration = Duration::from_millis(250);
-/// A look takes at most one part in so many of the time.
+/// A batch is looked at for at most one part in this many of the time.
 const SHARE: u32 = 20;
-/// How often a batch is looked at whatever is heard: where the store is this replica's alone, and where it is not.
+/// How often a batch is looked at without news: in a store that only this replica uses, and in a shared one.
 const POLL_ALONE: Duration = Duration::from_secs(10);
 const POLL_SHARED: Duration = Duration::from_secs(3);
-/// How long a batch is left alone after an error.
+/// The pause after an error.
 const AGAIN: Duration = Duration::from_secs(1);
-/// Looks under way at once.
+/// The maximum number of concurrent looks.
 const AT_ONCE: usize = 4;
 /// How long the worker stays after its last batch.
 const LINGER: Duration = Duration::from_secs(10);
-/// How long what is given back may take.
+/// The time limit for releasing the batches.
 const GIVING_BACK: Duration = Duration::from_secs(2);
 
-/// Why the work has come to an end.
+/// Why the work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
     /// There is nothing to do.
@@ -47,14 +47,14 @@ pub(super) enum Left {
     Cut,
 }
 
-/// A batch.
+/// A batch of this replica.
 struct Held {
     task: Task,
-    /// When it is looked at next; `None` while it is.
+    /// When it is looked at next; `None` during a look.
     due: Option<Moment>,
-    /// Not before this, whatever is heard.
+    /// The earliest next look, even with news.
     earliest: Moment,
-    /// Something was heard while it was looked at.
+    /// Whether there was news during a look.
     is_news: bool,
 }
 
@@ -66,15 +66,15 @@ pub(super) struct Desk {
     session: WorkerSession,
     messages: mpsc::Receiver<ToWorker>,
     held: BTreeMap<OperationId, Held>,
-    /// The batches that wait to be looked at, by when.
+    /// The batches that wait for a look, by its time.
     due: BTreeSet<(Moment, OperationId)>,
     looks: FuturesUnordered<BoxFuture<'static, Looked>>,
-    /// Children that end; open while there are batches.
+    /// The feed of children that end; open while there are batches.
     feed: Option<Feed>,
     poll: Duration,
 }
 
-/// What has happened.
+/// An event at the desk.
 enum Happened {
     Message(Option<ToWorker>),
     Looked(Box<Looked>),
@@ -84,7 +84,7 @@ enum Happened {
 }
 
 impl Desk {
-    /// With the batches of the former desk, whose session this is.
+    /// A desk with the batches of the former one, which had the same session.
     pub(super) fn new(
         batches: &Batches,
         session: WorkerSession,
@@ -116,7 +116,7 @@ impl Desk {
         self.held.values().map(|held| (held.task.id(), held.task.attempt())).collect()
     }
 
-    /// Until there is nothing to do, or the stream ends.
+    /// Works until there is nothing to do, or the stream ends.
     pub(super) async fn work(&mut self, stop: &CancellationToken) -> Left {
         loop {
             if self.held.is_empty() {
@@ -216,7 +216,7 @@ impl Desk {
         }
     }
 
-    /// Children have ended.
+    /// Handles an item of the feed of children that end.
     fn hear(&mut self, item: Option<FeedItem>) {
         match item {
             Some(FeedItem::Transition(committed)) => {
@@ -224,9 +224,9 @@ impl Desk {
                     self.hear_of(parent);
                 }
             }
-            // From here on everything is heard; what was before is seen by a look.
+            // The feed reports everything from here on; a look finds what was before.
             Some(FeedItem::Synced) => self.hear_of_all(),
-            // It fell behind, or broke. Another begins with what is then.
+            // The feed fell behind or broke. A new one begins with the present state.
             Some(FeedItem::Reset) | None => self.feed = None,
             Some(_) => {}
         }
@@ -237,7 +237,7 @@ impl Desk {
         ids.into_iter().for_each(|id| self.hear_of(id));
     }
 
-    /// Looks at a batch as soon as that may be.
+    /// Schedules the next look at a batch as early as possible.
     fn hear_of(&mut self, id: OperationId) {
         let now = self.batches.now();
         let Some(held) = self.held.get_mut(&id) else { return };
@@ -252,7 +252,7 @@ impl Desk {
         }
     }
 
-    /// Begins the looks whose time has come.
+    /// Begins the due looks.
     fn look(&mut self) {
         let now = self.batches.now();
         while self.looks.len() < AT_ONCE
@@ -298,13 +298,13 @@ impl Desk {
         self.due.insert((at, id));
     }
 
-    /// Gives back what there is, for others to go on with.
+    /// Releases the batches, so that other replicas continue them.
     pub(super) async fn leave(mut self) {
         self.looks.clear();
         let session = &self.session;
         let _ = session.drain().await;
         let releases = self.held.values().map(|held| {
-            // One that has ended meanwhile is no longer to be given back.
+            // A batch that has ended meanwhile cannot be released; that is fine.
             session.report(held.task.id(), held.task.attempt(), Report::Release)
         });
         tokio::select! {
@@ -316,7 +316,7 @@ impl Desk {
     }
 }
 
-/// What an assignment asks for.
+/// The task of an assignment.
 fn task(operation: Arc<Operation>, input: Option<Payload>) -> Task {
     let rule = input.and_then(|input| BatchRule::read(&input.data));
     Task::new(operation, rule)

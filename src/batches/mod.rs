@@ -1,12 +1,12 @@
 //! The worker of batches, within the server.
 //!
-//! A batch is an operation that this worker executes: it counts the batch's children by state, and ends the batch by its
-//! rule. It takes leases as any worker does, so that a crash, a stop or a take-over by another replica needs nothing of
-//! its own: whoever has the lease next counts again. Nothing is kept but what the store says; what is heard of children
+//! A batch is an operation that this worker executes: it counts the batch's children by state, and ends the batch by
+//! its rule. It takes leases like any worker, so a crash, a stop or a take-over by another replica needs no special
+//! handling: the next holder of the lease counts again. The worker keeps no state beyond the store's; news of children
 //! only says where to look.
 //!
-//! It is connected only while there are batches. Read next: `desk` for who is looked at when, `step` for what is done,
-//! `leftovers` for children of batches that ended in a crash.
+//! It is connected only while there are batches. Read next: `desk` for when a batch is looked at, `step` for one look,
+//! `leftovers` for children that a crash left behind.
 
 use std::time::Duration;
 
@@ -24,13 +24,13 @@ mod step;
 
 use desk::{Desk, Left};
 
-/// How often other replicas' batches are looked for while there were none.
+/// How often other replicas' batches are looked for while there are none here.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long to wait before connecting again.
+/// The pause before reconnecting.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The worker's name for itself.
 const WORKER: &str = "batches";
-/// Most batches of one replica at once.
+/// The maximum number of batches at one replica.
 const MOST: usize = 10_000;
 
 /// The worker of batches.
@@ -41,12 +41,12 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// That of a server.
+    /// The worker of a server.
     pub fn new(service: Service, engine: Engine) -> Self {
         Self { service, engine }
     }
 
-    /// Works until `stop`, then gives back what it has.
+    /// Runs until `stop`, then releases its batches.
     pub async fn run(self, stop: CancellationToken) {
         join(self.work(&stop), leftovers::run(&self, &stop)).await;
     }
@@ -83,7 +83,7 @@ impl Batches {
         }
     }
 
-    /// Returns when there are batches that are not done.
+    /// Returns when there are unfinished batches.
     async fn wanted(&self) {
         while !self.engine.has_batches() {
             tokio::select! {
@@ -114,7 +114,7 @@ impl Batches {
         Ok(Desk::new(self, session, messages, kept))
     }
 
-    /// Asks some children of a batch to stop; whether there may be more.
+    /// Cancels some children of a batch. Returns whether there may be more.
     async fn cancel_some_children(&self, batch: &Operation) -> Result<bool, ServiceError> {
         let name = batch.id().name();
         let reason = match &batch.life.cancel {

@@ -1,4 +1,4 @@
-//! What the end of a batch tells.
+//! Reports of a batch's end.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::operation::{
 };
 use crate::service::{Document, Report};
 
-/// Most children that are named by a partial success, and by a failure.
+/// The maximum number of children that a partial success names, and that a failure names.
 const NAMED_OF_PART: usize = 100;
 const NAMED_OF_FAILURE: usize = 10;
-/// Most characters of a child's own error.
+/// The maximum length of a child's own error, in characters.
 const MOST_CHARS: usize = 300;
 
-/// `ABORTED`, `FAILED_PRECONDITION` and `INVALID_ARGUMENT` of gRPC's codes.
+/// gRPC's codes `ABORTED`, `FAILED_PRECONDITION` and `INVALID_ARGUMENT`.
 const ABORTED: u8 = 10;
 const FAILED_PRECONDITION: u8 = 9;
 const INVALID_ARGUMENT: u8 = 3;
@@ -31,7 +31,7 @@ pub(super) fn most_named(ending: Ending, counts: &ChildCounts) -> usize {
     most.min(usize::try_from(all).unwrap_or(usize::MAX))
 }
 
-/// The end by the rule. `named` are some of the children that did not succeed.
+/// The end by the rule. `named` are some of the unsuccessful children.
 pub(super) fn ended(
     ending: Ending,
     rule: &BatchRule,
@@ -45,7 +45,7 @@ pub(super) fn ended(
         return failed(error);
     }
     if ending == Ending::PartiallySucceeded && errors.is_empty() {
-        // Those that did not succeed were deleted.
+        // The unsuccessful children were deleted.
         errors.push(error("CHILD_FAILED", ABORTED, counts.in_words()));
     }
     if ending == Ending::Succeeded {
@@ -55,7 +55,7 @@ pub(super) fn ended(
     Report::Complete { result: Some(result), contents: None, warnings: Vec::new(), errors }
 }
 
-/// Children that were to be tried again are gone.
+/// The report if children to retry are gone.
 pub(super) fn children_gone(rule: &BatchRule, counts: &ChildCounts) -> Report {
     let missing = rule.expected_children.saturating_sub(counts.total());
     let message = format!(
@@ -65,7 +65,7 @@ pub(super) fn children_gone(rule: &BatchRule, counts: &ChildCounts) -> Report {
     failed(error("CHILDREN_GONE", FAILED_PRECONDITION, message))
 }
 
-/// The input says no rule.
+/// The report if the input is not a rule.
 pub(super) fn without_a_rule() -> Report {
     failed(error(
         "INVALID_INPUT",
@@ -89,7 +89,7 @@ fn error(code: &str, status_code: u8, message: String) -> OperationError {
     }
 }
 
-/// What a child has ended with, in short.
+/// A child's error, shortened.
 fn of_child(document: &Document) -> Option<OperationError> {
     let operation = &document.operation;
     let State::Done { outcome, .. } = &operation.life.state else { return None };

@@ -1,4 +1,4 @@
-//! One look at a batch: what it submits first, how many children it has, and what follows by its rule.
+//! One look at a batch: retries children first, counts them, and acts by the rule.
 
 use std::sync::Arc;
 
@@ -9,32 +9,32 @@ use crate::operation::{
 };
 use crate::service::{Reason, Report, ServiceError, WorkerSession};
 
-/// A batch and how far its attempt has come.
+/// A batch, and the progress of its attempt.
 #[derive(Clone)]
 pub(super) struct Task {
     operation: Arc<Operation>,
-    /// `None` where its input is none.
+    /// `None` if the input is not a rule.
     rule: Option<BatchRule>,
     retries: Retries,
     /// The counts of the last look.
     seen: Option<ChildCounts>,
 }
 
-/// Which of the children of the batch that this one retries have been submitted again by this attempt.
+/// How many children of the retried batch this attempt has submitted again.
 #[derive(Clone, Copy)]
 enum Retries {
     /// Those up to this one.
     Upto(Option<OperationId>),
-    /// All of them; or it retries nothing.
+    /// All children; or the batch is not a retry.
     All,
 }
 
-/// What follows from a look.
+/// The next step after a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// There is more to do.
+    /// Look again at once: there is more to do.
     AtOnce,
-    /// Nothing, before a child ends.
+    /// Wait until a child ends.
     Wait,
     /// The attempt is over.
     Over,
@@ -57,17 +57,17 @@ impl Task {
         self.operation.life.attempt
     }
 
-    /// A caller has cancelled it.
+    /// Notes that a caller has cancelled the batch.
     pub(super) fn cancel(&mut self, operation: Arc<Operation>) {
         self.operation = operation;
     }
 
-    /// Takes in how far a look has come. It may have been cancelled meanwhile.
+    /// Takes over the progress of a look, but not its operation, which may have been cancelled meanwhile.
     pub(super) fn proceed(&mut self, looked: Self) {
         (self.retries, self.seen) = (looked.retries, looked.seen);
     }
 
-    /// One look. What is done twice changes nothing the second time.
+    /// Looks once. Every step can be repeated without effect.
     pub(super) async fn step(
         mut self,
         batches: &Batches,
@@ -93,7 +93,7 @@ impl Task {
         }
         let is_retry = self.operation.submission.retry_of.is_some();
         let ending = match rule.ending(&counts) {
-            // What could not be tried again was deleted in between.
+            // Children to retry were deleted meanwhile.
             None if is_retry && !is_cancelled && counts.total() < rule.expected_children => {
                 Some(None)
             }
@@ -120,7 +120,7 @@ impl Task {
         };
         let (task, next) = self.end(session, report).await?;
         if !is_cancelled {
-            // Children that were submitted between the last count and the end. After the end there are no more.
+            // Cancels children that were submitted between the last count and the end. After the end no more can be.
             while batches.cancel_some_children(&task.operation).await? {}
         }
         Ok((task, next))
@@ -134,7 +134,7 @@ impl Task {
     ) -> Result<(Self, Next), ServiceError> {
         match session.report(self.id(), self.attempt(), report).await {
             Ok(()) => Ok((self, Next::Over)),
-            // It was over already, by a report or by the loss of the lease; or the batch is gone.
+            // The attempt has ended already, by a report or a lost lease; or the batch is gone.
             Err(error)
                 if matches!(
                     error.reason,
@@ -148,7 +148,7 @@ impl Task {
     }
 }
 
-/// How far a batch has come.
+/// A batch's progress.
 fn progress(counts: &ChildCounts, rule: &BatchRule, now: Timestamp) -> Progress {
     let (ended, total) = (counts.ended(), counts.total().max(rule.expected_children));
     let units = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);

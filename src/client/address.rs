@@ -1,4 +1,4 @@
-//! The address of a server, as people write it.
+//! The address of a server, as given by users.
 
 use std::net::IpAddr;
 
@@ -9,15 +9,15 @@ use http::Uri;
 pub(super) enum Address {
     /// Plain HTTP.
     Plain(Uri),
-    /// Within TLS.
+    /// HTTP over TLS.
     Tls(Uri),
     /// A Unix socket, as `unix:PATH`.
     Unix(String),
 }
 
 impl Address {
-    /// Reads `http://`, `https://` with a host and a port or without, `unix:PATH`, and `host:port` as `http://host:port`.
-    /// Parts that would be ignored are refused.
+    /// Parses `http://` and `https://` with a host and an optional port, `unix:PATH`, and `host:port` as
+    /// `http://host:port`. Refuses parts that would be ignored.
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         Self::read(url).map_err(|rule| format!("{rule}, e.g. http://127.0.0.1:7420"))
     }
@@ -36,7 +36,7 @@ impl Address {
             return Err(format!("{url}: must have a host"));
         }
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-            // It may be a password, so it is not repeated.
+            // Not repeated, because it may be a password.
             return Err(
                 "the server's URL must have no user: credentials are given as a token".to_owned()
             );
@@ -51,7 +51,7 @@ impl Address {
         }
     }
 
-    /// The host, if the connection is not encrypted and others can read it.
+    /// The host, if the connection is unencrypted and leaves this machine.
     pub(super) fn exposed_host(&self) -> Option<&str> {
         let Self::Plain(uri) = self else { return None };
         uri.host().filter(|host| {

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-/// A growing wait. Half of each wait is random, so that many clients that lost the same
-/// server do not come back in step.
+/// A growing wait. Half of each wait is random, so that many clients that lost the same server do not return in step.
 #[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     initial: Duration,
@@ -17,14 +16,14 @@ impl Backoff {
         Self { initial, max, next: initial.min(max) }
     }
 
-    /// The wait before the next try, at least `hint`, which the server asked for.
+    /// The wait before the next try; at least `hint`, which the server asked for.
     pub(crate) fn wait(&mut self, hint: Option<Duration>) -> Duration {
         let full = self.next;
         self.next = (full * 2).min(self.max);
         full.mul_f64(0.5 + 0.5 * fastrand::f64()).max(hint.unwrap_or_default())
     }
 
-    /// Begins anew: the last try was a success.
+    /// Starts again at the initial wait, because the last try succeeded.
     pub(crate) fn reset(&mut self) {
         self.next = self.initial.min(self.max);
     }

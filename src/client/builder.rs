@@ -10,7 +10,7 @@ use super::token::Token;
 use super::trust::Trust;
 use super::{Client, ClientError, channel};
 
-/// A client in the making; see [`Client::builder`].
+/// Builds a client; see [`Client::builder`].
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct ClientBuilder {
@@ -21,7 +21,7 @@ pub struct ClientBuilder {
     may_send_token_in_plaintext: bool,
 }
 
-/// Where a token comes from.
+/// The source of a token.
 #[derive(Clone)]
 enum Source {
     Text(String),
@@ -48,48 +48,48 @@ impl ClientBuilder {
         }
     }
 
-    /// Trusts the authorities in this file, PEM, to vouch for an `https://` server, instead of the system's. The file is
-    /// read again for each connection.
+    /// Trusts the authorities in this PEM file for an `https://` server, instead of the system's. The file is read
+    /// again for each connection.
     pub fn ca(mut self, file: impl Into<PathBuf>) -> Self {
         self.ca = Some(file.into());
         self
     }
 
-    /// Shows an `https://` server this certificate, with those between it and its authority, and proves it by the private
-    /// key; both PEM. The files are read again for each connection, so that certificates may be renewed.
+    /// Presents this certificate, with its intermediates, to an `https://` server, and proves it by the private key;
+    /// both PEM. The files are read again for each connection, so that certificates can be renewed.
     pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
         self
     }
 
-    /// Sends `authorization: Bearer {token}` with every call, streams included. Over plain HTTP only to this machine.
+    /// Sends `authorization: Bearer {token}` with every call, streams included; over plain HTTP only to this machine.
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(Source::Text(token.into()));
         self
     }
 
-    /// The same with the token in a file, which is read for each call, so that tokens may be renewed. White space around
-    /// it does not count.
+    /// Like [`Self::token`], with a file that is read for each call, so that tokens can be renewed. White space around
+    /// the token is ignored.
     pub fn token_file(mut self, file: impl Into<PathBuf>) -> Self {
         self.token = Some(Source::File(file.into()));
         self
     }
 
-    /// Sends the token over plain HTTP to other machines as well, where anybody between can read it.
+    /// Also sends the token over plain HTTP to other machines, where anybody on the network can read it.
     pub fn allow_plaintext_token(mut self) -> Self {
         self.may_send_token_in_plaintext = true;
         self
     }
 
-    /// Connects, and fails if no server is reached.
+    /// Connects; fails if no server responds.
     pub async fn connect(self) -> Result<Client, ClientError> {
         let prepared = self.prepare()?;
         let channel = channel::connect(&prepared.address, prepared.trust.clone()).await?;
         Ok(prepared.over(channel))
     }
 
-    /// A client that connects with its first call, and again whenever the connection is lost. Fails if the URL, a file or
-    /// the token cannot be used. Must be called within a Tokio runtime.
+    /// A client that connects with its first call, and again whenever the connection is lost. Fails if the URL, a file
+    /// or the token cannot be used. Must be called within a Tokio runtime.
     pub fn connect_lazy(self) -> Result<Client, ClientError> {
         let prepared = self.prepare()?;
         let channel = channel::connect_lazy(&prepared.address, prepared.trust.clone())?;
@@ -124,7 +124,7 @@ impl ClientBuilder {
     }
 }
 
-/// The error if a token would be sent over plain HTTP.
+/// The error for a token that would be sent over plain HTTP.
 pub(super) fn in_plaintext(host: &str) -> String {
     format!(
         "a token would be sent to {host} over plain http://, where others can read it: use https://, or say \
@@ -132,7 +132,7 @@ pub(super) fn in_plaintext(host: &str) -> String {
     )
 }
 
-/// All that can be known without a connection.
+/// Everything that can be prepared without a connection.
 struct Prepared {
     address: Address,
     trust: Option<Arc<Trust>>,

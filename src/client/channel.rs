@@ -1,4 +1,4 @@
-//! The connection: how it is made and kept alive, and the metadata of every call.
+//! The connection: how it is opened and kept alive, and the metadata of every call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,19 +18,18 @@ use super::address::Address;
 use super::token::Token;
 use super::trust::Trust;
 
-/// Kept well above the intervals at which servers and proxies call pings abuse, and only while
-/// calls are open.
+/// Well above the intervals at which servers and proxies treat pings as abuse, and only while calls are open.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAM_WINDOW: u32 = 1 << 20;
-/// Generous, so that one slow watch does not hold up the other calls of the connection.
+/// Large, so that one slow watch does not block the connection's other calls.
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Connects, within TLS where there is `trust`.
+/// Connects, with TLS if there is `trust`.
 pub(super) async fn connect(
     address: &Address,
     trust: Option<Arc<Trust>>,
@@ -45,7 +44,7 @@ pub(super) async fn connect(
     })
 }
 
-/// The same with the first call.
+/// Like [`connect`], but connects with the first call.
 pub(super) fn connect_lazy(
     address: &Address,
     trust: Option<Arc<Trust>>,
@@ -101,7 +100,7 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// With `Authorization: Bearer {token}`, where there is one.
+    /// Metadata with `Authorization: Bearer {token}`, if there is a token.
     pub(super) fn new(token: Option<Token>) -> Self {
         Self { token }
     }

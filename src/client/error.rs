@@ -1,4 +1,4 @@
-//! The error of a call, in one form whichever layer it comes from.
+//! The error of a call, in one form for all layers.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -26,7 +26,7 @@ struct Inner {
 }
 
 impl ClientError {
-    /// An error found on this side, before or instead of a call.
+    /// An error of this side, before or instead of a call.
     pub(crate) fn local(code: Code, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             code,
@@ -39,7 +39,7 @@ impl ClientError {
         }))
     }
 
-    /// The same, with what an answer over HTTP says beside.
+    /// An error with the details of an HTTP response.
     pub(super) fn of_answer(
         mut self,
         reason: String,
@@ -57,7 +57,7 @@ impl ClientError {
         self.0.code
     }
 
-    /// `ErrorInfo.reason` in UPPER_SNAKE_CASE; empty if the server did not say.
+    /// `ErrorInfo.reason` in UPPER_SNAKE_CASE; empty if the server gave none.
     pub fn reason(&self) -> &str {
         &self.0.reason
     }
@@ -67,7 +67,7 @@ impl ClientError {
         &self.0.message
     }
 
-    /// `ErrorInfo.metadata`: more facts by name.
+    /// `ErrorInfo.metadata`: further facts by name.
     pub fn metadata(&self) -> &HashMap<String, String> {
         &self.0.metadata
     }
@@ -77,24 +77,23 @@ impl ClientError {
         &self.0.field_violations
     }
 
-    /// How long to wait before trying again, where the server said so.
+    /// How long to wait before a retry, if the server said so.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Whether the same call may do better in a moment: the server said UNAVAILABLE, or the
-    /// connection broke before it said anything.
+    /// Whether a retry may succeed soon: the server returned UNAVAILABLE, or the connection broke before a response.
     pub fn is_transient(&self) -> bool {
         self.0.code == Code::Unavailable
     }
 
-    /// Whether there was a connection: then the server may have executed the call.
+    /// Whether there was a connection, so that the server may have executed the call.
     pub fn was_reached(&self) -> bool {
         self.0.was_reached
     }
 }
 
-/// Whether this is due to a connection that was never made.
+/// Whether the connection was never made.
 fn is_unconnected(status: &Status) -> bool {
     let mut source = status.source();
     while let Some(error) = source {
@@ -119,7 +118,7 @@ impl From<Status> for ClientError {
                 description: violation.description.clone(),
             })
             .collect();
-        // A stream that a proxy cut short comes as a bare UNKNOWN, or as INTERNAL where it was cut within a message; the
+        // A stream that a proxy cut appears as a bare UNKNOWN, or as INTERNAL if it was cut within a message; the
         // server itself always adds details.
         let is_cut = match status.code() {
             Code::Unknown => true,
@@ -129,7 +128,7 @@ impl From<Status> for ClientError {
         let cut = is_cut && status.details().is_empty();
         let broken = cut || status.source().is_some();
         Self(Box::new(Inner {
-            // Transports name a broken connection in many ways; callers get one.
+            // Transports report a broken connection in many ways; callers get one.
             code: if broken { Code::Unavailable } else { status.code() },
             message: if broken { chain(&status) } else { status.message().to_owned() },
             reason: info.map(|info| info.reason.clone()).unwrap_or_default(),
@@ -173,10 +172,10 @@ impl fmt::Display for ClientError {
     }
 }
 
-// No `source`: the display says all of it, and a printed chain would say it twice.
+// No `source`: the display has all of it, and a printed chain would repeat it.
 impl Error for ClientError {}
 
-/// The status' message with those of its sources that add something.
+/// The status's message with those of its sources that add something.
 fn chain(status: &Status) -> String {
     let mut text = status.message().to_owned();
     let mut source = status.source();

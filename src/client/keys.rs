@@ -7,7 +7,7 @@ use crate::proto::v1::{
 };
 
 impl Client {
-    /// Makes an API key. It is not tried again: a second try could make a second key.
+    /// Makes an API key. Not retried, because a retry could make a second key.
     pub async fn create_key(
         &self,
         request: CreateKeyRequest,
@@ -24,7 +24,7 @@ impl Client {
         self.unary(request, async |_, request| self.admin().list_keys(request).await).await
     }
 
-    /// Revokes an API key for good.
+    /// Revokes an API key permanently.
     pub async fn revoke_key(&self, key_id: &str) -> Result<Key, ClientError> {
         let request = RevokeKeyRequest { key_id: key_id.to_owned() };
         let revoked =

@@ -10,7 +10,7 @@ use crate::proto::v1::{
 };
 
 impl Client {
-    /// The limits of tenants: of one, with those of each that has none of its own, or of all where `tenant` is empty.
+    /// The limits of a tenant, its own and those for all tenants; with an empty `tenant`, all limits.
     pub async fn list_limits(&self, tenant: &str) -> Result<Vec<Limit>, ClientError> {
         let request = ListLimitsRequest { tenant: tenant.to_owned() };
         let listed =
@@ -25,8 +25,8 @@ impl Client {
         Ok(set.limit.unwrap_or_default())
     }
 
-    /// Deletes a limit that was set, and returns what the configuration file says instead, if anything. It is not tried
-    /// again: a second try could find it gone.
+    /// Deletes a limit that was set; returns the value of the configuration file, if it has one. Not retried, because a
+    /// retry could find it gone.
     pub async fn delete_limit(
         &self,
         request: DeleteLimitRequest,
@@ -38,22 +38,21 @@ impl Client {
         Ok(left.limit)
     }
 
-    /// Pauses a kind, of the caller's tenant where `tenant` is empty, of each for `-`.
+    /// Pauses a kind: of the caller's tenant if `tenant` is empty, of all tenants for `-`.
     pub async fn pause_kind(&self, kind: &str, tenant: &str) -> Result<(), ClientError> {
         let request = PauseKindRequest { kind: kind.to_owned(), tenant: tenant.to_owned() };
         self.unary(request, async |_, request| self.admin().pause_kind(request).await).await?;
         Ok(())
     }
 
-    /// Resumes a kind that is paused. `tenant` as for a pause.
+    /// Resumes a paused kind. `tenant` as in [`Self::pause_kind`].
     pub async fn resume_kind(&self, kind: &str, tenant: &str) -> Result<(), ClientError> {
         let request = ResumeKindRequest { kind: kind.to_owned(), tenant: tenant.to_owned() };
         self.unary(request, async |_, request| self.admin().resume_kind(request).await).await?;
         Ok(())
     }
 
-    /// Shares an operation, for 24 hours where `ttl` is `None`. It is not tried again: a second try could make a second
-    /// share.
+    /// Shares an operation; for 24 hours if `ttl` is `None`. Not retried, because a retry could make a second share.
     pub async fn create_share(
         &self,
         name: &str,
@@ -74,7 +73,7 @@ impl Client {
         Ok(listed.shares)
     }
 
-    /// Revokes a share for good. It is not tried again: a second try could find it gone.
+    /// Revokes a share permanently. Not retried, because a retry could find it gone.
     pub async fn revoke_share(&self, name: &str, share_id: &str) -> Result<(), ClientError> {
         let request = RevokeShareRequest { name: name.to_owned(), share_id: share_id.to_owned() };
         let once = self.clone().with_retries(0);

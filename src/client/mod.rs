@@ -1,10 +1,10 @@
 //! A typed client of the service, for Rust programs, the command line and workers.
 //!
-//! Owns what every careful client must do and would otherwise get wrong: keepalive, retries that
-//! cannot submit twice, waits and watches that outlive proxies, servers and broken connections.
-//! It speaks the messages of [`crate::proto::v1`] and must never touch the server's own types.
+//! Does what every careful client must do and would otherwise get wrong: keepalive, retries that cannot submit twice,
+//! waits and watches that outlive proxies, servers and broken connections. It uses the messages of [`crate::proto::v1`]
+//! and must never touch the server's own types.
 //!
-//! Read next: `watch` for how a watch resumes, `error` for what callers see when a call fails.
+//! Read next: `watch` for how a watch resumes, `error` for the errors of failed calls.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -65,14 +65,14 @@ pub use self::watch_all::WatchAll;
 
 /// Larger than any response of a server with default limits.
 const MAX_DECODING_BYTES: usize = 16 << 20;
-/// Longest time for one try of a call that does not wait.
+/// The time limit of one try of a call that does not wait.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 const DEFAULT_RETRIES: u32 = 4;
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(300);
 
-/// The channel of all calls.
+/// The transport of all calls.
 pub(crate) type Service = InterceptedService<Channel, Headers>;
 
 /// A client of one service. Cheap to clone; clones share the connection.
@@ -80,15 +80,15 @@ pub(crate) type Service = InterceptedService<Channel, Headers>;
 pub struct Client {
     channel: Channel,
     headers: Headers,
-    /// The host, if it is reached by plain HTTP, where others can read requests.
+    /// The host, if plain HTTP reaches it over a network where others can read requests.
     public_address: Option<Arc<str>>,
-    /// How often a call is tried again; `None` for the default.
+    /// The maximum number of retries of a call; `None`: the default.
     retries: Option<u32>,
     patience: Duration,
 }
 
 impl Client {
-    /// A client of `url`, which is `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`, with certificates or a token.
+    /// Builds a client of `url` (`http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`) with certificates or a token.
     pub fn builder(url: &str) -> ClientBuilder {
         ClientBuilder::new(url)
     }
@@ -98,13 +98,13 @@ impl Client {
         Self::builder(url).connect().await
     }
 
-    /// A client of `url` that connects with its first call, and again whenever the connection is
-    /// lost. Must be called within a Tokio runtime.
+    /// A client of `url` that connects with its first call, and again whenever the connection is lost. Must be called
+    /// within a Tokio runtime.
     pub fn connect_lazy(url: &str) -> Result<Self, ClientError> {
         Self::builder(url).connect_lazy()
     }
 
-    /// A client over a connection with settings of the caller's own.
+    /// A client over a connection that the caller has configured.
     pub fn from_channel(channel: Channel) -> Self {
         Self {
             channel,
@@ -115,14 +115,14 @@ impl Client {
         }
     }
 
-    /// The connection, for calls of other services.
+    /// The connection, for calls of other APIs.
     #[cfg(feature = "server")]
     pub(crate) fn channel(&self) -> Channel {
         self.channel.clone()
     }
 
-    /// The same client, sending `Authorization: Bearer {token}` with every call. Fails where that would go over plain HTTP to
-    /// another machine, unless the builder allows it; a channel of the caller's own is the caller's affair.
+    /// The same client, which sends `Authorization: Bearer {token}` with every call. Fails if that would go over plain
+    /// HTTP to another machine, unless the builder allows it; a channel of the caller's own is not checked.
     pub fn with_bearer_token(mut self, token: &str) -> Result<Self, ClientError> {
         let invalid = |rule| ClientError::local(Code::InvalidArgument, rule);
         if let Some(host) = &self.public_address {
@@ -132,34 +132,33 @@ impl Client {
         Ok(self)
     }
 
-    /// The same client, trying a call again at most `retries` times (4 by default) while the service is unavailable. This
-    /// holds for waits, watches and streams of contents as well while the service has never been reached, which without it
-    /// they bear for 90 s.
+    /// The same client, which retries a call at most `retries` times (4 by default) while the service is unavailable.
+    /// The number also applies to waits, watches and streams of contents until the service is first reached; by default
+    /// those try for 90 s.
     pub fn with_retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
         self
     }
 
-    /// The same client whose waits, watches and streams of contents tolerate an unavailable service for this long (5 minutes by
-    /// default) before they give up.
+    /// The same client, whose waits, watches and streams of contents tolerate an unavailable service for this long (5
+    /// minutes by default).
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// The operation as it is now; `OperationView::Unspecified` carries everything.
+    /// The operation's present state; `OperationView::Unspecified` carries everything.
     pub async fn get(&self, name: &str, view: OperationView) -> Result<Operation, ClientError> {
         let request = GetOperationRequest { name: name.to_owned(), view: view.into() };
         self.unary(request, async |mut rpc, request| rpc.get_operation(request).await).await
     }
 
-    /// Watches an operation up to its end, over as many streams as it takes; see [`Watch`].
+    /// Watches an operation to its end, over as many streams as necessary; see [`Watch`].
     pub fn watch(&self, request: WatchOperationRequest) -> Watch {
         Watch::new(self.clone(), request)
     }
 
-    /// Watches all operations that match a filter, over as many streams as it takes; see
-    /// [`WatchAll`].
+    /// Watches all operations that match a filter, over as many streams as necessary; see [`WatchAll`].
     pub fn watch_operations(&self, request: WatchOperationsRequest) -> WatchAll {
         WatchAll::new(self.clone(), request)
     }
@@ -172,7 +171,7 @@ impl Client {
         self.unary(request, async |mut rpc, request| rpc.list_operations(request).await).await
     }
 
-    /// All operations from `request`'s page on, fetched page by page as they are read.
+    /// All operations from `request`'s page on; each page is fetched when it is needed.
     pub fn list_all(
         &self,
         request: ListOperationsRequest,
@@ -187,26 +186,26 @@ impl Client {
         })
     }
 
-    /// Starts an operation that is put off as soon as a worker has room.
+    /// Starts a deferred operation as soon as a worker has room.
     pub async fn run_now(&self, name: &str) -> Result<Operation, ClientError> {
         let request = RunOperationRequest { name: name.to_owned() };
         self.unary(request, async |mut rpc, request| rpc.run_operation(request).await).await
     }
 
-    /// Asks for an operation to be cancelled, `reason` saying why.
+    /// Requests the cancel of an operation, with a reason.
     pub async fn cancel(&self, name: &str, reason: &str) -> Result<Operation, ClientError> {
         let request = CancelOperationRequest { name: name.to_owned(), reason: reason.to_owned() };
         self.unary(request, async |mut rpc, request| rpc.cancel_operation(request).await).await
     }
 
-    /// Forgets a done operation.
+    /// Deletes a done operation.
     pub async fn delete(&self, name: &str) -> Result<(), ClientError> {
         let request = DeleteOperationRequest { name: name.to_owned() };
         self.unary(request, async |mut rpc, request| rpc.delete_operation(request).await).await
     }
 
-    /// Submits a done operation's input again, as a new operation. An empty idempotency key
-    /// becomes a random one.
+    /// Submits a done operation's input again, as a new operation. An empty idempotency key is replaced by a random
+    /// one.
     pub async fn retry(
         &self,
         mut request: RetryOperationRequest,
@@ -223,7 +222,7 @@ impl Client {
         self.unary(request, async |mut rpc, request| rpc.list_events(request).await).await
     }
 
-    /// An operation's whole history, fetched page by page as it is read.
+    /// An operation's whole history; each page is fetched when it is needed.
     pub fn events_all(
         &self,
         name: &str,
@@ -269,7 +268,7 @@ impl Client {
         OperationsClient::new(service).max_decoding_message_size(MAX_DECODING_BYTES)
     }
 
-    /// Calls, and calls again while the service is unavailable. Every rpc is safe to repeat.
+    /// Calls, and retries while the service is unavailable. Every rpc called through this is safe to repeat.
     async fn unary<Req, Res>(
         &self,
         request: Req,
@@ -301,7 +300,7 @@ impl Client {
     }
 }
 
-/// The items of all pages, from the page behind `first_token` on.
+/// The items of all pages, from the page of `first_token` on.
 fn pages<T, F>(
     first_token: String,
     fetch: impl Fn(String) -> F + Send,
@@ -334,7 +333,7 @@ mod tests {
         fn sendable<T: Send>(value: T) -> T {
             value
         }
-        // Port 0 is never listened on.
+        // No server listens on port 0.
         let client = Client::connect_lazy("127.0.0.1:0").unwrap().with_retries(1);
         let refused = sendable(client.submit(SubmitRequest::default())).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unavailable);

@@ -1,7 +1,7 @@
-//! When to try again, and when to give up: one rule for waits, watches and streams of contents.
+//! When to retry, and when to give up: one rule for waits, watches and streams of contents.
 //!
-//! A client tolerates unavailability for a stated time, counted from the first failure. Before the first success
-//! the time is shorter, because the address may be wrong, or it is the configured number of tries.
+//! A client tolerates unavailability for a given time, counted from the first failure. Before the first success the
+//! time is shorter, because the address may be wrong, or it is the configured number of tries.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{Backoff, ClientError, FIRST_BACKOFF, MAX_BACKOFF};
 /// How long a service that was never reached may be unavailable.
 const UNREACHED: Duration = Duration::from_secs(90);
 
-/// How patient to be with a service.
+/// The state of retries of one wait, watch or stream.
 #[derive(Debug)]
 pub(super) struct Patience {
     limit: Duration,
@@ -24,34 +24,34 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// Bears `limit` of failures; until the service is heard, as many as `retries` where there is such a number.
+    /// Tolerates failures for `limit`; until the service has responded, at most `retries` of them if given.
     pub(super) fn new(limit: Duration, retries: Option<u32>) -> Self {
         let backoff = Backoff::new(FIRST_BACKOFF, MAX_BACKOFF);
         Self { limit, tries_left: retries, has_begun: false, away_since: None, backoff }
     }
 
-    /// Whether the service has been heard.
+    /// Whether the service has responded before.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun
     }
 
-    /// The service is there.
+    /// Notes that the service has responded.
     pub(super) fn is_there(&mut self) {
         (self.has_begun, self.away_since) = (true, None);
     }
 
-    /// A call succeeded.
+    /// Notes that a call succeeded.
     pub(super) fn works(&mut self) {
         self.is_there();
         self.backoff.reset();
     }
 
-    /// How long to wait after the service ended a call too early.
+    /// The pause after the service has ended a call too early.
     pub(super) fn pause(&mut self) -> Duration {
         self.backoff.wait(None)
     }
 
-    /// How long to wait before the next try; the error if there is no use in another.
+    /// The pause before the next try; the error if another try would not help.
     pub(super) fn failed(&mut self, error: ClientError) -> Result<Duration, ClientError> {
         self.failed_at(Instant::now(), error)
     }
@@ -105,7 +105,7 @@ mod tests {
         assert!(patience.failed(unconnected()).is_ok());
         assert!(patience.failed(unconnected()).is_ok());
         assert!(patience.failed(unconnected()).is_err());
-        // A connection that broke was one.
+        // A broken connection proves that the service was reached.
         assert!(patience.failed(unavailable()).is_ok());
         assert!(patience.failed(unconnected()).is_ok());
     }

@@ -1,5 +1,5 @@
-//! Questions about the way to the server rather than about operations: whether it serves, what its clock says, and what
-//! stands in between does to a stream.
+//! Probes of the way to the server rather than of operations: whether it serves, what its clock says, and how proxies
+//! treat a stream.
 
 use std::time::Duration;
 
@@ -19,25 +19,25 @@ use crate::proto::v1::watch_operations_response::Type;
 pub struct Health {
     /// Whether it takes new work.
     pub is_serving: bool,
-    /// Its `Date`, or that of a proxy, to the second.
+    /// The `Date` of the server or of a proxy, to the second.
     pub date: Option<String>,
-    /// What a proxy in between says of itself.
+    /// The proxies' `Via` field.
     pub via: Option<String>,
-    /// How long the answer took.
+    /// How long the response took.
     pub took: Duration,
 }
 
-/// How a stream came through.
+/// The result of a stream's probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamProbe {
-    /// From the request to the first message.
+    /// The time from the request to the first message.
     pub first_after: Duration,
-    /// From there to a sign of life in silence; `None` if the time was up before it.
+    /// The time from there to the first heartbeat; `None` if the limit came first.
     pub heartbeat_after: Option<Duration>,
 }
 
 impl Client {
-    /// Asks `grpc.health.v1`, once.
+    /// Calls `grpc.health.v1` once.
     pub async fn health(&self) -> Result<Health, ClientError> {
         let mut rpc = HealthClient::with_interceptor(self.channel.clone(), self.headers.clone());
         let asked = Instant::now();
@@ -52,8 +52,8 @@ impl Client {
         Ok(Health { is_serving, date, via, took: asked.elapsed() })
     }
 
-    /// Watches operations until a heartbeat comes, or for `patience` at most; operations that change meanwhile count as
-    /// signs of life as well.
+    /// Watches operations until a heartbeat arrives, or for `patience` at most; changes of operations count as
+    /// heartbeats too.
     pub async fn probe_stream(&self, patience: Duration) -> Result<StreamProbe, ClientError> {
         let request = WatchOperationsRequest { skip_current: true, ..Default::default() };
         let asked = Instant::now();

@@ -1,4 +1,4 @@
-//! An operation's result or input as a stream of chunks that resumes where it broke off.
+//! An operation's result or input as a stream of chunks that resumes after a break.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::proto::v1::{
     ReadInputRequest, ReadInputResponse, ReadResultRequest, ReadResultResponse,
 };
 
-/// Broken reads are resumed, but no result is worth many minutes without a byte.
+/// Broken reads are resumed, but only this long without a byte.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Room reserved at once; larger results grow as they arrive, whatever size was announced.
+/// The maximum size reserved at once; larger results grow as they arrive, whatever size was announced.
 const MAX_RESERVE: usize = 16 << 20;
 
 /// A result, read into memory.
@@ -43,7 +43,7 @@ pub type ResultStream = ContentStream<ReadResultResponse>;
 /// An input's bytes.
 pub type InputStream = ContentStream<ReadInputResponse>;
 
-/// Bytes, chunk by chunk, resumed by offset when the connection breaks.
+/// Bytes in chunks; resumed by offset when the connection breaks.
 #[derive(Debug)]
 pub struct ContentStream<M> {
     client: Client,
@@ -59,21 +59,21 @@ pub struct ContentStream<M> {
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub(super) name: String,
-    /// Advances by the delivered bytes.
+    /// Advances with the delivered bytes.
     pub(super) offset_bytes: i64,
-    /// The worker's session, of inputs.
+    /// The worker's session, for inputs.
     pub(super) session_id: String,
 }
 
 /// A message that carries a chunk.
 pub trait Chunk: Sized + Send {
-    /// Asks for a stream of them.
+    /// Requests a stream of these messages.
     fn ask(
         client: &Client,
         asked: Asked,
     ) -> impl Future<Output = Result<Response<Streaming<Self>>, Status>> + Send;
 
-    /// Its media type, the whole size in bytes, and its bytes.
+    /// The media type, the whole size in bytes, and the chunk.
     fn into_parts(self) -> (String, i64, Bytes);
 }
 
@@ -125,7 +125,7 @@ impl<M: Chunk> ContentStream<M> {
         &self.content_type
     }
 
-    /// The whole size, whatever the offset.
+    /// The whole size in bytes, whatever the offset.
     pub fn size_bytes(&self) -> i64 {
         self.size_bytes
     }
@@ -172,7 +172,7 @@ impl<M: Chunk> ContentStream<M> {
         Ok(StoredResult { content_type: self.content_type, data: data.freeze() })
     }
 
-    /// The next message, over another stream if the last one broke; `None` if a stream had none.
+    /// The next message, over another stream if the last one broke; `None` if the stream ended without one.
     async fn receive(&mut self) -> Result<Option<M>, ClientError> {
         loop {
             if self.link.stream.is_none() {

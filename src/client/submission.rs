@@ -1,4 +1,4 @@
-//! A submission, put together piece by piece.
+//! Builds a submission step by step.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use super::ClientError;
 use crate::proto::v1::payload::Content;
 use crate::proto::v1::{Payload, RetryPolicy, Settings, SubmitRequest};
 
-/// What to submit: a kind, and whatever else is not by default. See [`Client::submit`](super::Client::submit).
+/// A submission: a kind, and every value that is not the default. See [`Client::submit`](super::Client::submit).
 ///
 /// ```
 /// use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::proto::v1::{Payload, RetryPolicy, Settings, SubmitRequest};
 #[must_use = "nothing is submitted before `Client::submit`"]
 pub struct Submission {
     request: SubmitRequest,
-    /// Why it cannot be submitted.
+    /// Why it cannot be submitted; `Client::submit` returns it.
     wrong: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Submission {
         SubmitRequest { kind: kind.into(), ..Default::default() }.into()
     }
 
-    /// The input, as JSON. What cannot be written as JSON is refused by `Client::submit`.
+    /// The input as JSON. If it cannot be written as JSON, `Client::submit` fails.
     pub fn json(mut self, input: &(impl Serialize + ?Sized)) -> Self {
         match serde_json::to_vec(input) {
             Ok(json) => self.bytes("application/json", json),
@@ -69,65 +69,65 @@ impl Submission {
         self
     }
 
-    /// A label to find it by; one more with each call.
+    /// Adds a label.
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.request.labels.insert(key.into(), value.into());
         self
     }
 
-    /// A name for this submission: submitting again with the same key and the same content gives the same operation. Random by
-    /// default.
+    /// The name of this submission: submitting again with the same key and content returns the same operation. Random
+    /// by default.
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.request.idempotency_key = key.into();
         self
     }
 
-    /// Tell of the end by a signed POST to this URL, a webhook.
+    /// Notifies this URL of the end by a signed POST, as a webhook.
     pub fn callback_url(mut self, url: impl Into<String>) -> Self {
         self.request.callback_url = url.into();
         self
     }
 
-    /// As a child of this batch, by its name.
+    /// The name of the batch that gets the operation as a child.
     pub fn parent(mut self, batch: impl Into<String>) -> Self {
         self.request.parent = batch.into();
         self
     }
 
-    /// Start no sooner than in this time.
+    /// The least time until the start.
     pub fn start_in(mut self, wait: Duration) -> Self {
         let wait = self.duration("start_in", wait);
         self.request.start_in = Some(wait);
         self
     }
 
-    /// Start no sooner than at this time.
+    /// The earliest start.
     pub fn start_at(mut self, time: SystemTime) -> Self {
         self.request.start_at = Some(time.into());
         self
     }
 
-    /// From 0, the default, to 100: within a kind the higher goes first.
+    /// From 0, the default, to 100: within a kind, higher ones start first.
     pub fn priority(mut self, priority: u8) -> Self {
         self.settings().priority = priority.into();
         self
     }
 
-    /// Longest time from the start time until a worker starts it.
+    /// The longest time from the start time until a worker starts it.
     pub fn queue_timeout(mut self, limit: Duration) -> Self {
         let limit = self.duration("queue_timeout", limit);
         self.settings().queue_timeout = Some(limit);
         self
     }
 
-    /// Longest time for one attempt.
+    /// The longest duration of one attempt.
     pub fn attempt_timeout(mut self, limit: Duration) -> Self {
         let limit = self.duration("attempt_timeout", limit);
         self.settings().attempt_timeout = Some(limit);
         self
     }
 
-    /// Longest time from submission to the end.
+    /// The longest time from submission to the end.
     pub fn deadline(mut self, limit: Duration) -> Self {
         let limit = self.duration("deadline", limit);
         self.settings().deadline = Some(limit);
@@ -141,26 +141,26 @@ impl Submission {
         self
     }
 
-    /// How long the record is kept once it is done; as the server says by default.
+    /// How long the record is kept after the operation is done; the server has a default.
     pub fn retention(mut self, time: Duration) -> Self {
         let time = self.duration("retention", time);
         self.settings().retention = Some(time);
         self
     }
 
-    /// Attempts in all, the first included: from 1 to 1,000, 5 by default.
+    /// The maximum number of attempts, including the first: from 1 to 1,000, 5 by default.
     pub fn max_attempts(mut self, most: u16) -> Self {
         self.settings().retry_policy.get_or_insert_default().max_attempts = most.into();
         self
     }
 
-    /// How often and when it is tried again.
+    /// How often and when the operation is retried.
     pub fn retry_policy(mut self, policy: RetryPolicy) -> Self {
         self.settings().retry_policy = Some(policy);
         self
     }
 
-    /// The message that goes to the service.
+    /// The request message.
     pub fn into_request(self) -> Result<SubmitRequest, ClientError> {
         match self.wrong {
             None => Ok(self.request),

@@ -1,4 +1,4 @@
-//! Submissions, each with a name of its own so that trying again cannot submit twice.
+//! Submissions, each with an idempotency key so that a retry cannot submit twice.
 
 use tonic::Code;
 use uuid::Uuid;
@@ -9,8 +9,8 @@ use crate::proto::v1::{
 };
 
 impl Client {
-    /// Submits work and returns its operation, which is durable then. Without an idempotency
-    /// key it gets a random one, so that trying again cannot submit twice.
+    /// Submits work and returns its operation, which is then durable. A missing idempotency key is replaced by a random
+    /// one, so that a retry cannot submit twice.
     pub async fn submit(
         &self,
         submission: impl Into<Submission>,
@@ -20,16 +20,16 @@ impl Client {
         self.unary(request, async |mut rpc, request| rpc.submit(request).await).await
     }
 
-    /// Submits work and watches its operation up to its end: the first message has the operation, which is durable by then.
-    /// One call, and no look-up, where [`Self::submit`] and [`Self::watch`] take two. Until that message, calls are tried again
-    /// as in [`Self::submit`], idempotency key included; from then on it is a watch like any other.
+    /// Submits work and watches its operation to its end: the first message has the operation, which is then durable.
+    /// Takes one call, where [`Self::submit`] and [`Self::watch`] take two. Until that message, the call is retried as
+    /// in [`Self::submit`], idempotency key included; from then on it is a watch like any other.
     pub fn submit_and_watch(&self, mut request: SubmitRequest) -> Watch {
         fill_key(&mut request.idempotency_key);
         Watch::of_submission(self.clone(), request)
     }
 
-    /// Submits up to 1,000 pieces of work in one commit. Each has its own result, in order;
-    /// idempotency keys are filled in as in [`Self::submit`].
+    /// Submits up to 1,000 operations in one commit. Each has its own result, in order; idempotency keys are filled in
+    /// as in [`Self::submit`].
     pub async fn submit_batch(
         &self,
         mut requests: Vec<SubmitRequest>,
@@ -39,8 +39,8 @@ impl Client {
         Ok(outcomes(self.submit_many(request).await?))
     }
 
-    /// Submits a batch: an operation with these as its children, at most 1,000 of them, in one commit, all or nothing. More
-    /// follow by [`Self::submit_batch`] with the batch's name as their `parent`. Without an idempotency key the batch gets a
+    /// Submits a batch: an operation with these as its children, at most 1,000, in one commit, all or none. Add more by
+    /// [`Self::submit_batch`] with the batch's name as their `parent`. A missing idempotency key is replaced by a
     /// random one. A child that was deleted since an earlier call with the same key is an error in its place.
     pub async fn submit_children(
         &self,
@@ -72,7 +72,7 @@ fn outcomes(response: SubmitBatchResponse) -> Vec<Result<Operation, ClientError>
     outcomes.collect()
 }
 
-/// Gives a submission without a name of its own a random one.
+/// Gives a submission without a key a random one.
 pub(super) fn fill_key(key: &mut String) {
     if key.is_empty() {
         *key = Uuid::now_v7().to_string();

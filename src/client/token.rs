@@ -1,4 +1,4 @@
-//! The token that calls carry.
+//! The token of calls.
 
 use std::fmt;
 use std::io::Read as _;
@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use tonic::metadata::{Ascii, MetadataValue};
 
-/// Longer than any JWT that servers take.
+/// Longer than any JWT that servers accept.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
 
-/// The token that calls carry. Cheap to clone; `Debug` does not show it.
+/// The token of calls. Cheap to clone; `Debug` does not show it.
 #[derive(Clone)]
 pub(super) enum Token {
-    /// The same for each call.
+    /// The same token for each call.
     Given(MetadataValue<Ascii>),
     /// Read for each call.
     InFile(Arc<Path>),
@@ -24,13 +24,13 @@ impl Token {
         field(text).map(Self::Given).map_err(|rule| format!("the token {rule}"))
     }
 
-    /// The file must be there, and have a token in it, from the beginning.
+    /// Fails unless the file exists and has a token.
     pub(super) fn in_file(path: PathBuf) -> Result<Self, String> {
         read(&path)?;
         Ok(Self::InFile(path.into()))
     }
 
-    /// The field of the next call.
+    /// The header value for the next call.
     pub(super) fn field(&self) -> Result<MetadataValue<Ascii>, String> {
         match self {
             Self::Given(field) => Ok(field.clone()),

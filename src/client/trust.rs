@@ -30,7 +30,7 @@ impl Trust {
         Ok(Self { files, current })
     }
 
-    /// For a new connection. Files that cannot be used any more, as while they are being replaced, leave it as it was.
+    /// The configuration of a new connection. Files that cannot be used, as while they are replaced, change nothing.
     pub(super) async fn renewed(&self) -> Arc<ClientConfig> {
         let files = self.files.clone();
         if files.ca.is_some() || files.identity.is_some() {

@@ -1,4 +1,4 @@
-//! Submissions whose input is sent as it is read: over HTTP, on the connection that the calls have.
+//! Submissions whose input is sent while it is read: over HTTP, on the connection of the calls.
 
 use std::error::Error;
 
@@ -20,13 +20,13 @@ use crate::proto::json;
 use crate::proto::v1::{FieldViolation, Operation, SubmitRequest};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Largest answer to a submission.
+/// The largest response to a submission, in bytes.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 impl Client {
-    /// Submits work whose input is `body`, of any size that the service takes, which is sent as it is read. `request`
-    /// has no input of its own. Called once and not again, because a body cannot be read twice; where the answer is
-    /// lost, a call with the same idempotency key and the same body gives the same operation.
+    /// Submits work whose input is `body`, which is sent while it is read; any size that the service accepts. `request`
+    /// must have no input. Not retried, because a body cannot be read twice; if the response is lost, a call with the
+    /// same idempotency key and the same body returns the same operation.
     pub async fn submit_stream<S, E>(
         &self,
         mut request: SubmitRequest,
@@ -69,7 +69,7 @@ impl Client {
     }
 }
 
-/// Path and query of a submission: everything that a message has beside its input and its key.
+/// Path and query of a submission: the message without its input and its key.
 fn target(request: &SubmitRequest) -> Result<String, ClientError> {
     let mut query = Vec::new();
     let mut give = |name: &str, value: &str| query.push(format!("{name}={}", escaped(value)));
@@ -105,7 +105,7 @@ fn target(request: &SubmitRequest) -> Result<String, ClientError> {
     Ok(format!("/v1/kinds/{}/operations{query}", escaped(&request.kind)))
 }
 
-/// What is in a document and in the documents in it, under names as the query has them: `maxAttempts` is `max_attempts`.
+/// The fields of a document and of its nested documents, under the query's names: `maxAttempts` is `max_attempts`.
 fn leaves(document: Value) -> Vec<(String, Value)> {
     let Value::Object(fields) = document else { return Vec::new() };
     let under = |(name, value): (String, Value)| match value {
@@ -124,7 +124,7 @@ fn leaves(document: Value) -> Vec<(String, Value)> {
     fields.into_iter().flat_map(under).collect()
 }
 
-/// The text with everything escaped that could mean something in a path or a query.
+/// The text with everything escaped that has a meaning in a path or a query.
 fn escaped(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -135,7 +135,7 @@ fn escaped(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-/// The operation in an answer, which has its URL beside.
+/// The operation in a response, which also has its URL.
 fn operation(body: &[u8]) -> Result<Operation, Box<dyn Error>> {
     let mut document: Value = serde_json::from_slice(body)?;
     if let Some(fields) = document.as_object_mut() {
@@ -144,7 +144,7 @@ fn operation(body: &[u8]) -> Result<Operation, Box<dyn Error>> {
     Ok(json::from_slice(&serde_json::to_vec(&document)?)?)
 }
 
-/// What a problem document (RFC 9457) says.
+/// The error of a problem document (RFC 9457).
 fn refusal(status: u16, headers: &HeaderMap, body: &[u8]) -> ClientError {
     let document: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();

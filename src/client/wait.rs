@@ -1,4 +1,4 @@
-//! Waiting for the end of an operation, over as many calls as it takes.
+//! Waits for the end of an operation, over as many calls as necessary.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use tonic::Code;
 use super::{Client, ClientError, Patience};
 use crate::proto::v1::{Operation, OperationView, WaitOperationRequest};
 
-/// One request of a wait: below the 30 s at which the most impatient of common proxies cut a silent call.
+/// The duration of one request of a wait: below 30 s, the shortest idle limit of common proxies.
 const WAIT_SLICE: Duration = Duration::from_secs(25);
 /// Extra time for a wait's request before it counts as lost.
 const WAIT_MARGIN: Duration = Duration::from_secs(20);
 
 impl Client {
-    /// Waits until the operation is done, or until `limit` ends: then it returns the operation as it is,
-    /// with `done` false. `None` waits for as long as it takes. Outlives proxies, broken connections
-    /// and restarts of the service, see [`Self::with_patience`].
+    /// Waits until the operation is done, or until `limit` ends: then it returns the operation with `done` false.
+    /// `None` waits without a limit. Outlives proxies, broken connections and restarts of the service, see
+    /// [`Self::with_patience`].
     pub async fn wait(
         &self,
         name: &str,
@@ -25,7 +25,7 @@ impl Client {
         self.wait_with(Patience::new(self.patience, self.retries), name, limit).await
     }
 
-    /// The same for an operation that the service has just answered: the wait has begun with that.
+    /// Like [`Self::wait`], for an operation that the service has just returned.
     pub async fn wait_on(
         &self,
         operation: &Operation,
@@ -47,13 +47,13 @@ impl Client {
         let pause = |wait: Duration| sleep(left().map_or(wait, |left| left.min(wait)));
         loop {
             let asked = Instant::now();
-            // The first answer comes at once: whether the service is there must not be seen at the end of a long wait.
+            // The first call returns at once, so that an unreachable service is noticed before a long wait.
             let most = if patience.has_begun() { WAIT_SLICE } else { Duration::ZERO };
             let left = left();
             let slice = left.map_or(most, |left| left.min(most));
             match self.wait_once(name, slice).await {
                 Ok(operation) if operation.done || left == Some(slice) => return Ok(operation),
-                // An early answer is a server on its way down: not to be asked in a tight loop.
+                // An early response means that the server is stopping: do not call it in a tight loop.
                 Ok(_) if asked.elapsed() + Duration::from_secs(1) > slice => patience.works(),
                 Ok(_) => {
                     patience.is_there();

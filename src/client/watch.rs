@@ -1,8 +1,7 @@
-//! One operation's transitions, over as many streams as it takes.
+//! One operation's transitions, over as many streams as necessary.
 //!
-//! The server ends streams so that they outlive proxies, proxies cut them, servers restart. A
-//! watch goes on from the last revision that it delivered, so that each transition is seen
-//! exactly once and in order.
+//! The server ends streams so that they outlive proxies, proxies cut them, servers restart. A watch continues from the
+//! last revision that it delivered, so that each transition is delivered exactly once and in order.
 
 use std::time::Duration;
 
@@ -16,21 +15,20 @@ use crate::proto::v1::{
     OperationView, SubmitRequest, WatchOperationRequest, WatchOperationResponse,
 };
 
-/// Several of the server's heartbeat intervals: a stream that is silent for longer is dead,
-/// whatever TCP believes.
+/// Several of the server's heartbeat intervals: a stream that is silent for longer is dead, whatever TCP reports.
 pub(super) const SILENCE: Duration = Duration::from_secs(75);
 
-/// If a stream does not begin within this time, the client calls again: the request may be lost.
+/// If a stream does not begin within this time, the client calls again, because the request may be lost.
 const OPENING: Duration = Duration::from_secs(20);
 
-/// A watch of one operation: each transition exactly once and in order, up to the terminal one.
+/// A watch of one operation: each transition exactly once and in order, to the terminal one.
 ///
-/// It fails, and then ends, when the server says that there is nothing to watch, or when the service
-/// has been unavailable for longer than the client's patience.
+/// It fails, and then ends, when the server reports that there is nothing to watch, or when the service has been
+/// unavailable for longer than the client tolerates.
 #[derive(Debug)]
 pub struct Watch {
     client: Client,
-    /// The submission that the watch begins with, until its operation has been heard of.
+    /// The submission with which the watch begins, until a message with its operation arrives.
     submission: Option<SubmitRequest>,
     /// `after_revision` advances with each delivered transition.
     request: WatchOperationRequest,
@@ -44,7 +42,7 @@ impl Watch {
         Self { client, submission: None, request, link, ended: false }
     }
 
-    /// A watch that begins with a submission, which has an idempotency key.
+    /// A watch that begins with a submission, which must have an idempotency key.
     pub(super) fn of_submission(client: Client, submission: SubmitRequest) -> Self {
         let request = WatchOperationRequest { include_progress: true, ..Default::default() };
         let mut watch = Self::new(client, request);
@@ -52,8 +50,8 @@ impl Watch {
         watch
     }
 
-    /// The next message, never a heartbeat; `None` after the terminal transition or an error. May be
-    /// dropped and called again without loss.
+    /// The next message, never a heartbeat; `None` after the terminal transition or an error. May be dropped and called
+    /// again without loss.
     pub async fn next(&mut self) -> Option<Result<WatchOperationResponse, ClientError>> {
         if self.ended {
             return None;
@@ -66,12 +64,12 @@ impl Watch {
         next.transpose()
     }
 
-    /// The operation; empty where the watch begins with a submission of which nothing has been heard yet.
+    /// The operation's name; empty if the watch begins with a submission and no message has arrived yet.
     pub fn name(&self) -> &str {
         &self.request.name
     }
 
-    /// The revision to resume from: of the last message delivered, or as asked for.
+    /// The revision to resume from: that of the last delivered message, or the requested one.
     pub fn revision(&self) -> Option<i64> {
         self.request.after_revision
     }
@@ -102,7 +100,7 @@ impl Watch {
                 Received::Message(message) if self.is_news(&message) => {
                     return Ok(Some(message));
                 }
-                // The terminal transition was seen before: this is the server's answer to a resumption behind it.
+                // The terminal transition was delivered before; this is the server's response to resuming after it.
                 Received::Message(message) if ends(&message) => return Ok(None),
                 Received::Message(_) | Received::Broken => {}
                 Received::End { heard } => {
@@ -119,7 +117,7 @@ impl Watch {
         }
     }
 
-    /// Takes note of the message's revision; false for heartbeats and repetitions.
+    /// Records the message's revision; false for heartbeats and repetitions.
     fn is_news(&mut self, message: &WatchOperationResponse) -> bool {
         let seen = self.request.after_revision;
         match message.r#type() {
@@ -138,8 +136,8 @@ impl Watch {
         }
     }
 
-    /// A stream that ends with OK and without a word is either rotated or has nothing to say, because
-    /// the caller has seen the terminal transition already: the operation knows.
+    /// A stream that ends with OK without a message was either rotated, or has nothing to send because the caller has
+    /// seen the terminal transition: the operation's state decides.
     async fn nothing_left(&self) -> Result<bool, ClientError> {
         let operation = self.client.get(&self.request.name, OperationView::Basic).await?;
         let seen = self.request.after_revision;
@@ -158,7 +156,7 @@ fn ends(message: &WatchOperationResponse) -> bool {
 pub(super) enum Received<T> {
     /// A message.
     Message(T),
-    /// The stream ended with OK; `heard` if it carried a message.
+    /// The stream ended with OK.
     End {
         /// Whether the stream carried any message.
         heard: bool,
@@ -167,7 +165,7 @@ pub(super) enum Received<T> {
     Broken,
 }
 
-/// The current stream of a watch and how patient to be without one.
+/// The current stream of a watch, and the state of its retries.
 #[derive(Debug)]
 pub(super) struct Link<T> {
     pub(super) stream: Option<Streaming<T>>,
@@ -182,7 +180,7 @@ impl<T> Link<T> {
         Self { stream: None, patience, pause: None, heard: false }
     }
 
-    /// Waits as long as the last failure calls for.
+    /// Waits for the pause after the last failure.
     pub(super) async fn pause(&mut self) {
         if let Some(pause) = self.pause {
             sleep(pause).await;
@@ -190,7 +188,7 @@ impl<T> Link<T> {
         }
     }
 
-    /// Opens a stream by `call`. Whether it is open; an error if there is no use in trying again.
+    /// Opens a stream by `call`. Returns whether it is open; an error if a retry would not help.
     pub(super) async fn open(
         &mut self,
         call: impl Future<Output = Result<tonic::Response<Streaming<T>>, tonic::Status>>,

@@ -1,7 +1,7 @@
-//! The operations that match a filter, over as many streams as it takes.
+//! The operations that match a filter, over as many streams as necessary.
 //!
-//! A stream goes on behind the position of the last message. Where the server no longer has the history behind it, it
-//! sends a RESET; where a stream ended before there was a position, this sends one.
+//! A stream continues after the position of the last message. If the server no longer has the history after it, it
+//! sends a RESET; if a stream ended before there was a position, this client adds one.
 
 use futures_util::{Stream, stream};
 
@@ -10,16 +10,15 @@ use super::{Client, ClientError, Patience};
 use crate::proto::v1::watch_operations_response::Type;
 use crate::proto::v1::{WatchOperationsRequest, WatchOperationsResponse};
 
-/// A watch over a filter: the current matches, a SYNCED mark, then changes, without end and without a gap.
+/// A watch over a filter: the current matches, a SYNCED mark, then changes, without end and without gaps.
 ///
-/// After a RESET the current matches and a SYNCED mark follow (also where `skip_current` left them out at first:
-/// changes were missed).
+/// After a RESET the current matches and a SYNCED mark follow (even with `skip_current`, because changes were missed).
 #[derive(Debug)]
 pub struct WatchAll {
     client: Client,
     request: WatchOperationsRequest,
     link: Link<WatchOperationsResponse>,
-    /// Whether messages came that the next stream does not go on from.
+    /// Whether messages were delivered from which the next stream cannot continue.
     is_adrift: bool,
     failed: bool,
 }
@@ -30,8 +29,7 @@ impl WatchAll {
         Self { client, request, link, is_adrift: false, failed: false }
     }
 
-    /// The next message, never a heartbeat; `None` after an error. May be dropped and called again
-    /// without loss.
+    /// The next message, never a heartbeat; `None` after an error. May be dropped and called again without loss.
     pub async fn next(&mut self) -> Option<Result<WatchOperationsResponse, ClientError>> {
         if self.failed {
             return None;

@@ -9,7 +9,7 @@ use crate::proto::v1::{
 };
 
 impl Client {
-    /// Makes a webhook. It is not tried again: a second try could make a second one.
+    /// Makes a webhook. Not retried, because a retry could make a second one.
     pub async fn create_webhook(
         &self,
         request: CreateWebhookRequest,
@@ -18,7 +18,7 @@ impl Client {
         once.unary(request, async |_, request| once.admin().create_webhook(request).await).await
     }
 
-    /// The webhooks of a tenant; of the caller's own if it is empty.
+    /// The webhooks of a tenant; of the caller's own if `tenant` is empty.
     pub async fn list_webhooks(&self, tenant: &str) -> Result<Vec<Webhook>, ClientError> {
         let request = ListWebhooksRequest { tenant: tenant.to_owned() };
         let listed = self
@@ -27,7 +27,7 @@ impl Client {
         Ok(listed.webhooks)
     }
 
-    /// Deletes a webhook, and what was still to be sent.
+    /// Deletes a webhook with its pending deliveries.
     pub async fn delete_webhook(&self, tenant: &str, webhook_id: &str) -> Result<(), ClientError> {
         let (tenant, webhook_id) = (tenant.to_owned(), webhook_id.to_owned());
         let request = DeleteWebhookRequest { webhook_id, tenant };
@@ -36,7 +36,7 @@ impl Client {
             .map(drop)
     }
 
-    /// Pauses a webhook: deliveries are stored and not sent.
+    /// Pauses a webhook: deliveries are stored but not sent.
     pub async fn pause_webhook(
         &self,
         tenant: &str,
@@ -75,7 +75,7 @@ impl Client {
         self.unary(request, async |_, request| self.admin().get_webhook_secret(request).await).await
     }
 
-    /// Makes another secret for a webhook. It is not tried again: a second try would make a third.
+    /// Makes a new secret for a webhook. Not retried, because a retry would make another one.
     pub async fn rotate_webhook_secret(
         &self,
         tenant: &str,

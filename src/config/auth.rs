@@ -36,7 +36,7 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Whether a flag says where credentials are.
+    /// Whether a flag names credentials.
     pub(super) fn has_source(&self) -> bool {
         self.key_file.is_some() || self.bootstrap_key_file.is_some()
     }

@@ -1,4 +1,4 @@
-//! Confinement of commands: of all by flags, of one by keys of its `[[handler]]` table.
+//! Confinement of commands: of all commands by flags, of one by keys of its `[[handler]]` table.
 
 use std::fs;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use super::size;
 use crate::time_text::parse_duration;
 use crate::worker::command::{Confinement, ProcessLimit};
 
-/// A limit as people type it: `cpu=10s`, `memory=512MiB`, `file-size=1GiB`, `processes=64`, `open-files=256`.
+/// A limit as typed: `cpu=10s`, `memory=512MiB`, `file-size=1GiB`, `processes=64`, `open-files=256`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(ProcessLimit);
 
@@ -22,7 +22,7 @@ impl FromStr for Limit {
         let limit = match name {
             "cpu" => {
                 let time = parse_duration(most).map_err(|error| error.to_string())?;
-                // A part of a second counts as one.
+                // Rounded up to whole seconds.
                 ProcessLimit::CpuSeconds(time.as_secs() + u64::from(time.subsec_nanos() > 0))
             }
             "memory" => ProcessLimit::MemoryBytes(bytes()?),
@@ -73,19 +73,19 @@ impl FromStr for User {
     }
 }
 
-/// The confinement of one command. Keys that are not given are as for all commands.
+/// The confinement of one command. Missing keys are as for all commands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OwnConfinement {
-    /// Limits of its processes, each in place of the one of the same name.
+    /// Limits of its processes; each replaces one of the same name.
     pub limits: Vec<Limit>,
-    /// The user that it runs as.
+    /// The user that runs it.
     pub user: Option<User>,
     /// Whether each attempt runs in an empty directory of its own.
     pub own_directory: Option<bool>,
 }
 
 impl OwnConfinement {
-    /// What a command is confined to, where all are confined to `all`.
+    /// The command's confinement, if all commands are confined to `all`.
     pub fn within(&self, all: &Confinement) -> Confinement {
         let limits = self.limits.iter();
         let mut confinement = limits.fold(all.clone(), |all, Limit(limit)| all.with_limit(*limit));

@@ -16,37 +16,37 @@ mod submit;
 use submit::SubmitTable;
 pub use submit::{KindOf, Submit};
 
-/// Gives the text of a file that the configuration file names.
+/// Returns the text of a file that the configuration file names.
 pub type Files<'a> = &'a dyn Fn(&str) -> std::io::Result<String>;
 
 /// A dialect under a prefix of this server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mount {
-    /// The mount's name. What came in by it is found by it only, also after a restart.
+    /// The mount's name. It alone finds operations submitted through it, also after a restart.
     pub name: String,
-    /// The path under which it stands, and those of its routes.
+    /// The mount's path, and those of its routes.
     pub site: Site,
-    /// How it speaks.
+    /// The dialect.
     pub dialect: Arc<Dialect>,
     /// The relay whose requests become operations of this mount.
     pub relay: Option<String>,
-    /// The paths that take submissions for workers.
+    /// The paths for submissions to workers.
     pub submit: Vec<Submit>,
     /// Whether every caller with credentials may read operations that have an owner.
     pub is_shared: bool,
-    /// How long a submission is held for its end, if the request does not say.
+    /// How long the response to a submission waits for its end by default.
     pub wait: Option<Duration>,
-    /// The header field in which credentials come; `authorization` by default.
+    /// The header field with credentials; `authorization` by default.
     pub credentials: HeaderName,
     /// The tenant for which requests without credentials for this server act.
     pub tenant: Option<TenantId>,
-    /// Most operations of a kind that are not done.
+    /// The maximum number of operations of a kind that are not done.
     pub capacity: Option<u64>,
-    /// How long an operation may wait for its first attempt.
+    /// The longest time until an operation's first attempt.
     pub queue_timeout: Option<Duration>,
 }
 
-/// A mount as it is written.
+/// A mount as written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MountTable {
@@ -69,7 +69,7 @@ pub(super) struct MountTable {
 /// An error in the configuration file: its byte, and the reason.
 type Refused = (usize, String);
 
-/// Paths of this server's own.
+/// This server's own paths.
 const OWN: [&str; 15] = [
     "/v1/attempts",
     "/v1/batches",
@@ -182,7 +182,7 @@ impl Mount {
         Ok(mount)
     }
 
-    /// Refuses templates that use places which no path of the mount has.
+    /// Refuses templates that use placeholders which no path of the mount has.
     fn check_places(&self) -> Result<(), String> {
         let submit = self.submit.iter().map(|submit| &submit.path);
         let trigger = self.dialect.trigger.paths.iter();
@@ -198,19 +198,19 @@ impl Mount {
         }
     }
 
-    /// Whether a path is the mount's to answer: one of its own, or whatever else is under its prefix, if it has one.
+    /// Whether a path belongs to the mount: one of its own, or anything under its prefix, if it has one.
     pub fn covers(&self, path: &str) -> bool {
         let prefix = &self.site.prefix;
         let is_under = !prefix.is_empty() && prefix.places_above(path).is_some();
         is_under || self.paths().any(|own| own.places_of(path).is_some())
     }
 
-    /// Every path of the mount, whole.
+    /// All full paths of the mount.
     fn paths(&self) -> impl Iterator<Item = &Pattern> {
         self.site.routes.iter().chain(self.submit.iter().map(|submit| &submit.path))
     }
 
-    /// Refuses paths that lead elsewhere already.
+    /// Refuses paths that other mounts or relays use already.
     fn beside(&self, relays: &[relay::Mount], earlier: &[Self]) -> Result<(), String> {
         let own_relay = match &self.relay {
             Some(name) => match relays.iter().find(|relay| relay.name == *name) {
@@ -273,7 +273,7 @@ fn duration(key: &str, given: Option<Spanned<String>>) -> Result<Option<Duration
     duration.map(Some).map_err(|rule| (text.span().start, format!("{key} {rule}")))
 }
 
-/// The dialect, with a name for a mount that has none of its own.
+/// The dialect, and a name for a mount without one of its own.
 fn dialect(
     at: usize,
     built_in: Option<Spanned<String>>,

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use super::{ConfigError, ServeConfig};
 
 impl ServeConfig {
-    /// Refuses addresses that other machines reach, where nothing asks callers who they are.
+    /// Refuses addresses that other machines can reach if callers need no credentials.
     pub(super) fn check_exposure(&self, is_asked: bool) -> Result<(), ConfigError> {
         let plain = (!self.listen.no_plain).then_some(("--listen", self.listen.addr));
-        // TLS alone keeps no caller out.
+        // TLS alone admits every caller.
         let open = self.tls.listen.filter(|_| !self.tls.asks_who_calls());
         let open = open.map(|address| ("--tls-listen", address));
         let is_exposed = |(_, address): &(_, SocketAddr)| !address.ip().is_loopback();

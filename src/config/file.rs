@@ -1,8 +1,8 @@
-//! The configuration file of `longrun serve`: settings, which are flags by other means, and tables: relays, dialects over
-//! them or over workers, handlers, and limits of tenants.
+//! The configuration file of `longrun serve`: settings, which are flags in another form, and tables: relays, dialects
+//! over them or over workers, handlers, and limits of tenants.
 //!
-//! Takes the file's text, and a way to the files that it names; opening them is the caller's. What a setting means, and
-//! whether there is one of that name, is for the module that knows the flags (`cli::configured`).
+//! Takes the file's text, and a function that reads the files that it names. The module that knows the flags
+//! (`cli::configured`) decides whether a setting exists, and what it means.
 
 use serde::Deserialize;
 use toml::{Spanned, Value};
@@ -19,9 +19,9 @@ use crate::operation::limits::LimitTable;
 pub struct Config {
     /// Settings: keys before the first table.
     pub settings: Vec<Setting>,
-    /// HTTP APIs to stand in front of.
+    /// Relayed HTTP APIs.
     pub relay: Vec<relay::Mount>,
-    /// Dialects to speak.
+    /// Mounted dialects.
     pub dialects: Vec<dialect::Mount>,
     /// Handlers of operations.
     pub handlers: Vec<handler::Handler>,
@@ -29,12 +29,12 @@ pub struct Config {
     pub limits: LimitTable,
 }
 
-/// A key with its value, or with several.
+/// A key with its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// The key.
     pub key: String,
-    /// The values as they would stand on a command line.
+    /// The values as on a command line.
     pub values: Vec<String>,
     /// The line of the key, from 1.
     pub line: usize,
@@ -42,7 +42,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// This setting is wrong.
+    /// The error for this setting.
     pub fn wrong(&self, reason: impl Into<String>) -> FileError {
         FileError { line: self.line, column: self.column, reason: reason.into() }
     }
@@ -63,7 +63,7 @@ struct File {
     limit: Vec<Spanned<limit::Table>>,
 }
 
-/// Reads a configuration file.
+/// Parses a configuration file.
 pub fn parse(text: &str, files: Files<'_>) -> Result<Config, FileError> {
     let file: File = FileError::read(text)?;
     let settings = settings(text)?;
@@ -74,7 +74,7 @@ pub fn parse(text: &str, files: Files<'_>) -> Result<Config, FileError> {
     Ok(Config { settings, relay, dialects, handlers, limits })
 }
 
-/// All keys that are no tables, as far as they can be settings.
+/// All keys before the first table that can be settings.
 fn settings(text: &str) -> Result<Vec<Setting>, FileError> {
     let values: toml::Table = FileError::read(text)?;
     let places = toml::de::DeTable::parse(text).map(Spanned::into_inner).unwrap_or_default();
@@ -96,7 +96,7 @@ fn settings(text: &str) -> Result<Vec<Setting>, FileError> {
     Ok(settings)
 }
 
-/// The value as it would stand on a command line.
+/// The value as on a command line.
 fn word(value: Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text),

@@ -16,60 +16,60 @@ use crate::worker::command::RetryOn;
 
 pub(super) mod table;
 
-/// What executes the operations of a kind.
+/// The handler of a kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Handler {
     /// The kind.
     pub kind: String,
     /// A command or an endpoint.
     pub work: Work,
-    /// How many attempts run at once, from 1 to 10,000; without it, it shares with all others that have none.
+    /// How many attempts run at once, from 1 to 10,000; `None`: it shares with all other handlers without a number.
     pub concurrency: Option<u16>,
 }
 
 /// What is done for each attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Work {
-    /// A program is run.
+    /// Runs a program.
     Command(CommandLine),
-    /// A request is sent.
+    /// Sends a request.
     Endpoint(Box<Endpoint>),
 }
 
-/// A program, and what it gets.
+/// A program and its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine {
     /// The program.
     pub words: Words,
-    /// Environment variables that it gets too.
+    /// Additional environment variables that it gets.
     pub variables: Vec<String>,
     /// Exit codes that ask for another attempt.
     pub retry_on: Option<RetryOn>,
-    /// What it is confined to, in place of what all commands are.
+    /// Its own confinement, which replaces that of all commands key by key.
     pub confinement: OwnConfinement,
 }
 
-/// How a program is named.
+/// The form of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Words {
     /// A line for `/bin/sh`.
     Shell(String),
-    /// A program and its arguments, as they are; at least one word.
+    /// A program with its arguments, unchanged; at least one word.
     Program(Vec<OsString>),
 }
 
-/// A URL that attempts are posted to.
+/// A URL to which attempts are posted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// The URL.
     pub url: EndpointUrl,
-    /// A file of certificates (PEM) that alone are trusted to vouch for an `https` URL; by default the system's are.
+    /// A file of certificates (PEM), the only trusted ones for an `https` URL; by default the system's are trusted.
     pub ca_file: Option<PathBuf>,
-    /// Header fields that every request has.
+    /// Header fields of every request.
     pub headers: Vec<(HeaderName, FieldValue)>,
-    /// To connect; 5 s by default.
+    /// The time limit for connecting; 5 s by default.
     pub connect_timeout: Duration,
-    /// For the whole answer; 10 min by default.
+    /// The time limit for the whole response; 10 min by default.
     pub attempt_timeout: Duration,
 }
 
@@ -84,19 +84,19 @@ pub struct EndpointUrl {
     pub target: PathAndQuery,
 }
 
-/// Where the value of a header field is.
+/// The source of a header field's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FieldValue {
-    /// Here.
+    /// The value itself.
     Text(HeaderValue),
-    /// In a file, which is read for each attempt.
+    /// A file, read for each attempt.
     File(PathBuf),
-    /// In an environment variable.
+    /// An environment variable.
     Variable(String),
 }
 
 impl Handler {
-    /// A handler that shares its concurrency. `text` is `KIND=…`, as flags have it; `work` reads what is behind the sign.
+    /// A handler without a concurrency of its own. `text` is a flag's `KIND=…`; `work` parses the part after the sign.
     pub fn of_flag(
         text: &str,
         work: impl FnOnce(&str) -> Result<Work, String>,
@@ -108,7 +108,7 @@ impl Handler {
 }
 
 impl CommandLine {
-    /// Runs a program that gets nothing beyond what all get.
+    /// A program without options.
     pub fn new(words: Words) -> Self {
         Self {
             words,
@@ -120,7 +120,7 @@ impl CommandLine {
 }
 
 impl Endpoint {
-    /// Posts to `url`, with the defaults of everything else.
+    /// Posts to `url`, with defaults for everything else.
     pub fn new(url: EndpointUrl) -> Self {
         Self {
             url,
@@ -136,7 +136,7 @@ impl FromStr for EndpointUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        // Not repeated: it may have a password.
+        // Not repeated, because it may contain a password.
         let wrong =
             || "must be a URL such as https://jobs.example.com/render, without a user".to_owned();
         let uri: Uri = text.parse().map_err(|_| wrong())?;
@@ -150,7 +150,7 @@ impl FromStr for EndpointUrl {
     }
 }
 
-/// Without the query, which may have a key in it.
+/// Without the query, which may contain a key.
 impl std::fmt::Display for EndpointUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}://{}{}", self.scheme, self.authority, self.target.path())

@@ -9,7 +9,7 @@ use crate::dialect::FileError;
 use crate::operation::limits::{Limit, LimitName, LimitTable};
 use crate::operation::{Kind, TenantId};
 
-/// Limits of one tenant, or of each that has none of its own; of all kinds together, or of one.
+/// Limits of one tenant, or of all tenants without their own; for all kinds together, or for one.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Table {
@@ -17,7 +17,7 @@ pub(super) struct Table {
     kind: Option<String>,
     outstanding: Option<u64>,
     running: Option<u64>,
-    /// Of operations with the same value of a label.
+    /// Limits for operations with the same value of a label.
     #[serde(default)]
     running_per_label: BTreeMap<String, u64>,
     submissions_per_second: Option<u64>,
@@ -55,12 +55,12 @@ impl Table {
         let labelled = self.running_per_label.into_iter();
         let labelled = labelled.map(|(label, most)| (limit(LimitName::Running, Some(label)), most));
         let limits: Vec<_> = whole.chain(labelled).collect();
-        // Rules are each limit's own.
+        // Each limit is checked by its own rules.
         LimitTable::new(limits.clone()).map(|_| limits)
     }
 }
 
-/// The limits of all tables. None may be given twice.
+/// The limits of all tables. Each may be given only once.
 pub(super) fn table(text: &str, tables: Vec<Spanned<Table>>) -> Result<LimitTable, FileError> {
     let mut all: BTreeMap<Limit, u64> = BTreeMap::new();
     for spanned in tables {

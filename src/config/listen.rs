@@ -69,7 +69,7 @@ impl Default for Listen {
     }
 }
 
-/// An address; `localhost` is taken for 127.0.0.1, so that binding needs no name service.
+/// Parses an address; `localhost` is 127.0.0.1, so that binding needs no name service.
 pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     let numeric = match text.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
@@ -78,9 +78,9 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     numeric.parse().map_err(|_| "must be an IP address and a port, e.g. 127.0.0.1:7420".to_owned())
 }
 
-/// The path of a Unix socket: what the system has room for.
+/// Parses the path of a Unix socket, whose length the system limits.
 fn socket_path(text: &str) -> Result<PathBuf, String> {
-    // Linux has 108 bytes with the zero at the end, other systems 104.
+    // Linux has 108 bytes including the final zero, other systems 104.
     const MAX_BYTES: usize = 103;
     let path = text.strip_prefix("unix:").unwrap_or(text);
     if path.is_empty() || path.len() > MAX_BYTES || path.contains('\0') {
@@ -89,7 +89,7 @@ fn socket_path(text: &str) -> Result<PathBuf, String> {
     Ok(Path::new(path).to_owned())
 }
 
-/// A URL of this server, without the slash at its end.
+/// Parses a URL of this server; removes a trailing slash.
 fn public_url(text: &str) -> Result<String, String> {
     let uri: http::Uri = text
         .parse()
@@ -102,7 +102,7 @@ fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
-/// A host without a port, or `*`.
+/// Parses a host without a port, or `*`.
 fn host(text: &str) -> Result<String, String> {
     let authority = text.parse::<http::uri::Authority>().ok();
     if text == "*" || authority.is_some_and(|authority| authority.host() == text) {
@@ -112,12 +112,12 @@ fn host(text: &str) -> Result<String, String> {
     }
 }
 
-/// An origin as browsers write it, or `*`.
+/// Parses an origin as browsers write it, or `*`.
 fn origin(text: &str) -> Result<String, String> {
     let origin = text.trim().trim_end_matches('/').to_ascii_lowercase();
     let uri = origin.parse::<http::Uri>().ok();
     let is_origin = uri.and_then(|uri| {
-        // Nothing but these two: no path, no query, no user.
+        // Only these two parts: no path, no query, no user.
         let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
         Some(!authority.as_str().contains('@') && origin == format!("{scheme}://{authority}"))
     });

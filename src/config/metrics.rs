@@ -1,4 +1,4 @@
-//! Where metrics are served.
+//! The configuration of metrics.
 
 use std::net::SocketAddr;
 

@@ -1,13 +1,13 @@
-//! Whether there are pages: the one place for this rule.
+//! Decides whether there are pages; the only place for this rule.
 
 use super::{ConfigError, ServeConfig, ShowPages};
 
-/// The path that pages are under, beside `/`.
+/// The path of pages, beside `/`.
 const PATH: &str = "/ui";
 
 impl ServeConfig {
-    /// Whether people get pages: as the flag says, or else where nobody but people on this machine can ask for them, and
-    /// nothing is mounted there.
+    /// Whether there are pages: as the flag says; by default if only this machine can reach the server, and nothing is
+    /// mounted at their paths.
     pub fn has_pages(&self) -> bool {
         match self.browsers.pages {
             Some(pages) => pages == ShowPages::On,
@@ -15,7 +15,7 @@ impl ServeConfig {
         }
     }
 
-    /// Refuses pages in place of what is mounted at their paths.
+    /// Refuses pages that would replace what is mounted at their paths.
     pub(super) fn check_pages(&self) -> Result<(), ConfigError> {
         match self.mounted_at_pages().filter(|_| self.browsers.pages == Some(ShowPages::On)) {
             Some(prefix) => Err(ConfigError::Mounted(prefix)),
@@ -23,14 +23,14 @@ impl ServeConfig {
         }
     }
 
-    /// Whether all addresses are loopback ones.
+    /// Whether all addresses are loopback addresses.
     fn is_local(&self) -> bool {
         let plain = (!self.listen.no_plain).then_some(self.listen.addr);
         let mut addresses = plain.into_iter().chain(self.tls.listen);
         addresses.all(|address| address.ip().is_loopback())
     }
 
-    /// The prefix of a mount that has paths of pages.
+    /// The prefix of a mount that covers paths of pages.
     fn mounted_at_pages(&self) -> Option<String> {
         let relays = self.relay.iter().map(|mount| mount.prefix.clone());
         let dialects = self.dialects.iter();

@@ -1,4 +1,4 @@
-//! Relay mounts in the configuration file: read and checked, one struct per concern.
+//! Relay mounts in the configuration file: parsed and checked, one struct per concern.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,53 +13,53 @@ use crate::dialect::FileError;
 use crate::operation::{Kind, RetryPolicy, TenantId};
 use crate::time_text::parse_duration;
 
-/// An existing HTTP API under a prefix of this server.
+/// An HTTP API under a prefix of this server.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
     /// The mount's name; its operations are of the kind `relay.NAME`.
     #[serde(deserialize_with = "name")]
     pub name: String,
-    /// The path under which it stands, e.g. `/exports`; without a slash at its end.
+    /// The path prefix, e.g. `/exports`; without a trailing slash.
     #[serde(deserialize_with = "prefix")]
     pub prefix: String,
-    /// The API's base URL; what follows the prefix is appended.
+    /// The API's base URL; the part of the path after the prefix is appended.
     #[serde(deserialize_with = "upstream")]
     pub upstream: Upstream,
-    /// The tenant for which requests without credentials for this server act, because the upstream asks for its own; none by
-    /// default, and then they are refused where callers must have credentials.
+    /// The tenant of requests without credentials for this server, because the upstream checks its own. `None`, the
+    /// default: such requests are refused if callers must have credentials.
     #[serde(default, deserialize_with = "tenant")]
     pub tenant: Option<TenantId>,
-    /// Whether the upstream is asked under the host that the client has named, in place of its own.
+    /// Whether the upstream gets the client's `Host` instead of its own.
     #[serde(default)]
     pub preserve_host: bool,
     /// Whether URLs of the upstream in `Location`, `Content-Location` and `Link` become URLs of the mount.
     #[serde(default = "yes")]
     pub rewrite_locations: bool,
-    /// A file of certificates (PEM) that alone are trusted to vouch for an `https` upstream; by default the
-    /// system's are.
+    /// A file of certificates (PEM), the only trusted ones for an `https` upstream; by default the system's are
+    /// trusted.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// The condition under which a request becomes an operation.
     #[serde(default)]
     pub trigger: Trigger,
-    /// The status of the answer to a request that became one: 202 by default, or 303.
+    /// The status of the response to a request that became an operation: 202 by default, or 303.
     #[serde(default = "accepted", deserialize_with = "answer")]
     pub answer: u16,
-    /// Largest body of a request that becomes an operation; at most, and by default, what the server takes as
-    /// an input.
+    /// The largest body of a request that becomes an operation, in bytes; at most, and by default, the largest input of
+    /// the server.
     #[serde(default, deserialize_with = "optional_size")]
     pub max_body: Option<usize>,
-    /// Most operations that are executed against the upstream at once; 16 by default.
+    /// The maximum number of operations executed concurrently against the upstream; 16 by default.
     #[serde(default = "sixteen", deserialize_with = "concurrency")]
     pub concurrency: u16,
     /// Time limits.
     #[serde(default)]
     pub limits: Limits,
-    /// How often requests are sent again.
+    /// The retries of operations' requests.
     #[serde(default)]
     pub retries: Retries,
-    /// The header fields that are passed on.
+    /// The header fields to pass on.
     #[serde(default)]
     pub headers: Headers,
 }
@@ -71,11 +71,11 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// Host and port.
     pub authority: Authority,
-    /// The path that every path begins with; without a slash at its end, often empty.
+    /// The prefix of every path; without a trailing slash, often empty.
     pub path: String,
 }
 
-/// The conditions under which a request becomes an operation. Either is enough.
+/// The conditions under which a request becomes an operation. Either one is sufficient.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Trigger {
@@ -85,8 +85,8 @@ pub struct Trigger {
     pub query: Option<String>,
     /// The parameter's values that count; `true`, `1` and `yes` by default.
     pub values: Vec<String>,
-    /// Origins whose pages may have requests become operations here, beside the server's own `--cors-origin`,
-    /// e.g. `https://app.example.com`; none by default.
+    /// Origins whose pages may create operations here, in addition to the server's `--cors-origin`, e.g.
+    /// `https://app.example.com`; none by default.
     #[serde(deserialize_with = "origins")]
     pub origins: Vec<String>,
 }
@@ -95,56 +95,56 @@ pub struct Trigger {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// To connect to the upstream; 5 s by default.
+    /// The limit for connecting to the upstream; 5 s by default.
     #[serde(deserialize_with = "duration")]
     pub connect_timeout: Duration,
-    /// For the upstream to take more of a request that passes straight through, or to begin its answer; 60 s by
-    /// default.
+    /// How long the upstream may be idle before its response to a passed-through request begins: before it accepts more
+    /// of the body, or begins to respond; 60 s by default.
     #[serde(deserialize_with = "duration")]
     pub response_timeout: Duration,
-    /// For a connection without a request to be kept; 4 s by default. Longer than the upstream keeps it, and a
-    /// request can meet a connection that is just being closed.
+    /// How long a connection without a request is kept; 4 s by default. If the upstream closes its side earlier, a
+    /// request may hit a connection that is just being closed.
     #[serde(deserialize_with = "duration")]
     pub idle_timeout: Duration,
-    /// Largest header of an upstream's answer, in bytes; from 8 KiB to 4 MiB, 400 KiB by default.
+    /// The largest header of an upstream's response, in bytes; from 8 KiB to 4 MiB, 400 KiB by default.
     #[serde(deserialize_with = "header_bytes")]
     pub max_header_bytes: usize,
-    /// Most header fields of an upstream's answer; from 100 to 10,000, 1,000 by default.
+    /// The maximum number of header fields in an upstream's response; from 100 to 10,000, 1,000 by default.
     #[serde(deserialize_with = "header_fields")]
     pub max_header_fields: usize,
-    /// From submission to the first attempt; none by default.
+    /// The limit from submission to the first attempt; none by default.
     #[serde(deserialize_with = "optional_duration")]
     pub queue_timeout: Option<Duration>,
-    /// For the upstream's whole answer to an operation's request; 10 min by default.
+    /// The limit for the upstream's whole response to an operation's request; 10 min by default.
     #[serde(deserialize_with = "duration")]
     pub attempt_timeout: Duration,
-    /// From submission to the end; none by default.
+    /// The limit from submission to the end; none by default.
     #[serde(deserialize_with = "optional_duration")]
     pub deadline: Option<Duration>,
 }
 
-/// How often the request of an operation is sent again.
+/// The retries of operations' requests.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retries {
-    /// Attempts in all, from 1 to 100; 3 by default. A request whose method is not idempotent is sent once at
-    /// most: for it these are attempts to connect.
+    /// The maximum number of attempts, from 1 to 100; 3 by default. A request whose method is not idempotent is sent at
+    /// most once: for it these are attempts to connect.
     #[serde(deserialize_with = "attempts")]
     pub max_attempts: u16,
 }
 
-/// Which header fields are passed on, beyond what HTTP itself keeps to one connection.
+/// The header fields to pass on, besides HTTP's own rules for one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Headers {
-    /// Only these; all by default.
+    /// Only these fields; `None`, the default: all.
     #[serde(deserialize_with = "optional_names")]
     pub allow: Option<BTreeSet<String>>,
-    /// Never these.
+    /// Never these fields.
     #[serde(deserialize_with = "names")]
     pub deny: BTreeSet<String>,
-    /// Which fields an operation keeps although they look like credentials, e.g. `authorization`. They are stored
-    /// with it. None by default: only requests that pass straight through have theirs.
+    /// Fields that an operation keeps although they look like credentials, e.g. `authorization`. They are stored with
+    /// it. None by default: then only passed-through requests have such fields.
     #[serde(deserialize_with = "names")]
     pub credentials: BTreeSet<String>,
 }
@@ -179,22 +179,22 @@ impl Default for Retries {
 }
 
 impl Mount {
-    /// What the kinds of relays' operations begin with.
+    /// The prefix of the kinds of relays' operations.
     pub const KIND_PREFIX: &str = "relay.";
 
-    /// The kind of its operations.
+    /// The kind of the mount's operations.
     pub fn kind(&self) -> String {
         format!("{}{}", Self::KIND_PREFIX, self.name)
     }
 
-    /// How its operations are tried again.
+    /// The retry policy of the mount's operations.
     pub fn retry_policy(&self, is_idempotent: bool) -> RetryPolicy {
         let max_attempts = if is_idempotent { u32::from(self.retries.max_attempts) } else { 1 };
         RetryPolicy { max_attempts, ..RetryPolicy::default() }
     }
 }
 
-/// The mounts of a file, none of which takes another's name or place.
+/// The mounts of a file. No two may share a name or a path.
 pub(super) fn mounts(text: &str, tables: Vec<Spanned<Mount>>) -> Result<Vec<Mount>, FileError> {
     for (at, mount) in tables.iter().enumerate() {
         let (name, prefix) = (&mount.as_ref().name, &mount.as_ref().prefix);
@@ -240,7 +240,7 @@ fn tenant<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TenantId>, D::Err
     tenant.map(Some).map_err(|rule| D::Error::custom(format!("tenant {rule}")))
 }
 
-/// Paths that are this server's own, gRPC's included.
+/// This server's own paths, including gRPC's.
 const OWN: [&str; 8] =
     ["/v1", "/openapi.json", "/livez", "/readyz", "/metrics", "/longrun.", "/grpc.", "/google."];
 
@@ -311,7 +311,7 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     to_duration(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
-/// A time limit; an error reads behind the name of its key.
+/// Parses a time limit; the error continues the name of its key.
 pub(super) fn to_duration(text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     let in_range = (Duration::from_millis(1)..=super::rules::MAX_DURATION).contains(&duration);
@@ -351,7 +351,7 @@ fn header_fields<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> 
     }
 }
 
-/// Origins as browsers send them: scheme, host and port, in lower case.
+/// Parses origins as browsers send them: scheme, host and port, in lower case.
 fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
     let origins = Vec::<String>::deserialize(from)?;
     let is_origin = |text: &String| {

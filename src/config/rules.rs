@@ -1,4 +1,4 @@
-//! What no server should be started with: values out of their range, and flags that lack or contradict others.
+//! Rules for the whole configuration: values out of range, and flags that need or exclude others.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 type Rule = (bool, &'static str, Option<String>, &'static str);
 
 impl ServeConfig {
-    /// Refuses what no server should be started with.
+    /// Refuses a configuration that breaks a rule.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.tokens.validate()?;
         let is_asked = self.must_callers_be_known();
@@ -32,7 +32,7 @@ impl ServeConfig {
         keep(rules)
     }
 
-    /// Flags that need or exclude others.
+    /// Rules for flags that need or exclude others.
     fn flags_together(&self) -> [Rule; 3] {
         [
             (
@@ -100,9 +100,9 @@ impl ServeConfig {
 
     fn times(&self) -> [Rule; 10] {
         let (connections, liveness) = (&self.connections, &self.liveness);
-        // Neither a busy loop nor so long that the dead are never noticed.
+        // Neither a busy loop, nor so long that dead peers are never noticed.
         let second = Duration::from_secs(1);
-        // Leaves an honest peer time, and ends.
+        // Long enough for honest peers, but limited.
         let brief = Duration::from_millis(100);
         let none = Duration::ZERO;
         let time = |value: Duration, least, most, flag, rule| {
@@ -148,7 +148,7 @@ impl ServeConfig {
     }
 }
 
-/// Refuses by the first rule that is not kept.
+/// Refuses by the first rule that is broken.
 pub(super) fn keep(rules: impl IntoIterator<Item = Rule>) -> Result<(), ConfigError> {
     match rules.into_iter().find(|(is_kept, ..)| !is_kept) {
         Some((_, flag, given, rule)) => Err(ConfigError::Range { flag, given, rule }),

@@ -42,12 +42,12 @@ impl Default for Store {
 }
 
 impl Store {
-    /// Where large inputs and results are kept; `None` where there is no place that all servers share.
+    /// The place for large inputs and results; `None` if there is none that all servers share.
     pub fn objects(&self) -> Option<String> {
         match (&self.objects, &self.url) {
             (Some(place), _) => Some(place.clone()),
             (None, StoreUrl::Sqlite(path)) => {
-                // One directory whichever name the file goes by; what cannot be resolved cannot be opened either.
+                // The same directory under every name of the file; an unresolvable name cannot be opened either.
                 let file = files::resolve(path).unwrap_or_else(|_| path.clone());
                 Some(files::beside(&file, ".objects").display().to_string())
             }
@@ -56,7 +56,7 @@ impl Store {
     }
 }
 
-/// A place for large inputs and results, as a flag has it.
+/// Parses the place for large inputs and results.
 pub fn objects_place(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("must be a directory, or the URL of an object store".to_owned()),
@@ -64,16 +64,16 @@ pub fn objects_place(text: &str) -> Result<String, String> {
     }
 }
 
-/// Where operations are kept: `sqlite:PATH` or `postgres://…`.
+/// The store's URL: `sqlite:PATH` or `postgres://…`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
-    /// One file, in this process.
+    /// One file, for this process only.
     Sqlite(PathBuf),
     /// A database that servers share.
     Postgres(PostgresUrl),
 }
 
-/// Reads the flag. What it cannot read it does not repeat, as others do: a URL with a slip of the pen may have a
+/// Parses the flag. Unlike other parsers, it does not repeat what it cannot read, because a mistyped URL may contain a
 /// password.
 #[derive(Clone, Copy, Debug)]
 pub struct StoreUrlParser;
@@ -106,12 +106,12 @@ impl ValueParserFactory for StoreUrl {
     }
 }
 
-/// The URL of a PostgreSQL database. It is shown without the password.
+/// The URL of a PostgreSQL database. Displayed without the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl(String);
 
 impl PostgresUrl {
-    /// The URL with everything that is in it.
+    /// The complete URL, including secrets.
     pub fn secret(&self) -> &str {
         &self.0
     }
@@ -150,13 +150,13 @@ impl fmt::Display for StoreUrl {
     }
 }
 
-/// Without password and parameters, among which there may be another one.
+/// Without password and parameters, which may contain another password.
 impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let address = self.0.split_once('?').map_or(&*self.0, |(address, _)| address);
         let (scheme, rest) = address.split_once("://").unwrap_or(("postgres", address));
         if !rest.contains('@') && self.0.contains('@') {
-            // It may be the beginning of a password with a question mark.
+            // It may be the beginning of a password that contains a question mark.
             return write!(f, "{scheme}://…");
         }
         match rest.rsplit_once('@') {

@@ -40,20 +40,20 @@ pub struct Tls {
     pub callers: Vec<CertificateCaller>,
 }
 
-/// Who a client with a certificate is.
+/// The caller that a client's certificate stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateCaller {
     /// A name in the certificate.
     pub name: String,
-    /// The tenant that it belongs to.
+    /// The caller's tenant.
     pub tenant: TenantId,
-    /// What it may do.
+    /// The caller's roles.
     pub roles: Roles,
 }
 
 fn caller(text: &str) -> Result<CertificateCaller, String> {
     let rule = "must be NAME=TENANT:ROLE, with further roles behind a +, e.g. worker-7=acme:work";
-    // A URI among the names may have both signs in it.
+    // A URI among the names may contain both signs.
     let (name, rest) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or(rule)?;
     let (tenant, roles) = rest.split_once(':').ok_or(rule)?;
     let tenant = TenantId::parse(tenant).map_err(|invalid| format!("the tenant {invalid}"))?;
@@ -84,19 +84,19 @@ pub struct TlsFiles {
 }
 
 impl Tls {
-    /// The address and the files, where TLS is served.
+    /// The address and the files, if TLS is configured.
     pub fn listener(&self) -> Option<(SocketAddr, TlsFiles)> {
         let client_ca = self.client_ca.clone().map(|file| (file, self.client_auth));
         let (certificate, key) = (self.certificate.clone()?, self.key.clone()?);
         Some((self.listen?, TlsFiles { certificate, key, client_ca }))
     }
 
-    /// Whether the handshake demands a certificate.
+    /// Whether the handshake requires a certificate.
     pub fn asks_who_calls(&self) -> bool {
         self.client_ca.is_some() && self.client_auth == ClientAuth::Required
     }
 
-    /// Whether all flags that need each other are there.
+    /// Whether all flags that need each other are given.
     pub(super) fn is_whole(&self) -> bool {
         let needed = [self.certificate.is_some(), self.key.is_some()];
         needed == [self.listen.is_some(); 2]

@@ -77,7 +77,7 @@ const ROLES: &str = "roles";
 const KINDS: &str = "kinds";
 const SUBJECT: &str = "sub";
 
-/// Where keys come from.
+/// The source of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     /// A file.
@@ -98,7 +98,7 @@ impl FromStr for KeySource {
             |url: &EndpointUrl| matches!(url.authority.host(), "localhost" | "127.0.0.1" | "[::1]");
         match scheme.to_ascii_lowercase().as_str() {
             "https" => url().map(Self::Url),
-            // An attacker in between could answer.
+            // An attacker in between could respond.
             "http" if url().as_ref().is_ok_and(is_local) => url().map(Self::Url),
             "http" => Err("must be https://, unless it is on this machine".to_owned()),
             "file" => {
@@ -131,7 +131,7 @@ impl Default for TokenConfig {
 }
 
 impl TokenConfig {
-    /// Refuses what would take tokens that were made for others.
+    /// Refuses a configuration that would accept tokens made for other services.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let skew = humantime::format_duration(self.skew).to_string().replace(' ', "");
         rules::keep([
@@ -159,7 +159,7 @@ impl TokenConfig {
         ])
     }
 
-    /// What tokens may be signed by.
+    /// The allowed signature algorithms.
     pub fn allowed(&self) -> Vec<Algorithm> {
         use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
         match self.algorithms.is_empty() {

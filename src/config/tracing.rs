@@ -1,4 +1,4 @@
-//! Where spans are sent.
+//! The collector of spans.
 
 use clap::Args;
 
@@ -22,7 +22,7 @@ fn endpoint(text: &str) -> Result<String, String> {
 }
 
 impl Tracing {
-    /// The collector's endpoint: the flag's, or else what the variables of OpenTelemetry say, which `variable` reads.
+    /// The collector's endpoint: the flag's, else that of OpenTelemetry's variables, which `variable` reads.
     pub fn endpoint(&self, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
         let said = |name| variable(name).filter(|value| !value.is_empty());
         let is_disabled =

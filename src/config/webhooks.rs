@@ -1,4 +1,4 @@
-//! Webhooks: where the server sends, and for how long it tries.
+//! The configuration of webhooks: destinations and time limits.
 
 use std::path::PathBuf;
 use std::time::Duration;

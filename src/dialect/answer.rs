@@ -1,4 +1,4 @@
-//! Chooses among several answers, and renders one.
+//! Chooses one of several answers, and renders it.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::template::{Template, TemplateError};
 use super::view::{Refusal, Subject};
 use super::{Dialect, Route};
 
-/// One way to answer.
+/// One possible answer.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
-    /// Where it applies; everywhere if it says nothing.
+    /// When it applies; `None`: always.
     pub(super) when: Option<Template>,
     pub(super) content: Content,
 }
@@ -27,7 +27,7 @@ pub(super) enum Content {
         status: Option<Status>,
         headers: Vec<(HeaderName, Template)>,
         body: Option<(String, Template)>,
-        /// The events in place of a body; for a problem, its events within a stream.
+        /// The events instead of a body; for a problem, its events within a stream.
         events: Option<Arc<Events>>,
     },
     /// The response of a synchronous call.
@@ -38,7 +38,7 @@ pub(super) enum Content {
 #[derive(Clone, Debug)]
 pub(super) enum Status {
     Number(u16),
-    /// A template that makes a number.
+    /// A template that renders a number.
     Made(Template),
 }
 
@@ -51,39 +51,39 @@ pub enum About<'a> {
     Operation(&'a Subject<'a>),
     /// A page of operations.
     List {
-        /// The operations, in their order.
+        /// The operations, in order.
         subjects: &'a [Subject<'a>],
-        /// The token of the next page; empty at the end.
+        /// The token of the next page; empty on the last one.
         next_page_token: &'a str,
     },
-    /// A request that is refused.
+    /// A refused request.
     Refusal(&'a Refusal<'a>),
 }
 
 /// A rendered answer.
 #[derive(Clone, Debug)]
 pub enum Answered {
-    /// This.
+    /// A document.
     Document(Document),
-    /// This, and for a body the operation's life.
+    /// A document whose body is the operation's events.
     Events(Document, Arc<Events>),
     /// The response of a synchronous call.
     Replay,
 }
 
-/// An answer in full.
+/// A complete answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// The HTTP status, where the answer names one.
+    /// The HTTP status, if the answer names one.
     pub status: Option<u16>,
-    /// Header fields; those that came out empty are left out.
+    /// Header fields; empty ones are left out.
     pub headers: Vec<(HeaderName, String)>,
     /// Media type and text.
     pub body: Option<(String, String)>,
 }
 
 impl Answer {
-    /// Its templates.
+    /// The templates.
     pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
         let (status, headers, body, events) = match &self.content {
             Content::Document { status, headers, body, events } => {
@@ -124,7 +124,7 @@ impl Dialect {
         self.choose(&route.answers, &view)?.ok_or_else(no_answer)
     }
 
-    /// The answer to a request that is refused, where the dialect has one of its own.
+    /// The answer to a refused request, if the dialect has one of its own.
     pub fn refused(
         &self,
         scene: &Scene<'_>,
@@ -137,8 +137,8 @@ impl Dialect {
         })
     }
 
-    /// The events that tell of a failure in the midst of a stream: those of the problem that applies, or one of its
-    /// body; none where it has neither. `number` is that of the last event before.
+    /// The events for a failure within a stream: those of the problem that applies, or one made of its body; empty if
+    /// it has neither. `number` is the last event's.
     pub fn tell_refusal(
         &self,
         scene: &Scene<'_>,
@@ -196,7 +196,7 @@ impl Dialect {
             let name = self.templates.render(name, &view.clone().value())?;
             view.insert("status", name);
         }
-        // As a whole as well, to be handed to macros.
+        // Also as a whole, to be passed to macros.
         view.insert_itself("operation");
         Ok(view)
     }
@@ -243,7 +243,7 @@ impl Dialect {
         })
     }
 
-    /// The number that the template makes.
+    /// The number that the template renders.
     pub(super) fn status(&self, template: &Template, view: &Value) -> Result<u16, TemplateError> {
         let text = self.templates.render(template, view)?;
         let number = text.trim().parse().ok().filter(|number| (200..=599).contains(number));

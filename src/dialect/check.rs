@@ -15,7 +15,7 @@ use super::{Action, Dialect, FileError, List, Target, sample};
 use crate::operation::filter::Filter;
 use crate::operation::{EventType, Kind};
 
-/// Refuses a dialect that could not answer, or not with what it says.
+/// Refuses a dialect that could not answer, or not in its declared form.
 pub(super) fn check(dialect: &Dialect, text: &str, lines: &Lines) -> Result<(), FileError> {
     let routes = dialect.routes.iter().map(|route| route.name.clone()).collect();
     let check = Check { dialect, text, lines, routes };
@@ -86,7 +86,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Every event that the operation's life could be told by.
+    /// Renders every event of the operation's transitions.
     fn events(
         &self,
         events: &Events,
@@ -103,7 +103,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Every event of that moment.
+    /// Renders every event of one moment.
     fn tables(&self, events: &Events, moment: &Value) -> Result<(), FileError> {
         for table in &events.tables {
             let applies = table.when.as_ref().map(|when| self.render(when, moment));
@@ -116,7 +116,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Those of mounts, and lists: an empty one, and one of everything.
+    /// Renders the routes of mounts, and lists: an empty one, and one with all operations.
     fn routes_without_id(
         &self,
         scene: &Scene<'_>,
@@ -152,7 +152,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// What a request that asks for nothing in particular makes must be a filter. What an odd one makes may be refused.
+    /// A plain request must make a valid filter. An odd one may make one that is refused.
     fn filter(&self, list: &List, scene: &Scene<'_>, view: &Value) -> Result<(), FileError> {
         let Some(template) = list.filter.as_ref().filter(|_| scene.request.parameters.is_empty())
         else {
@@ -199,7 +199,7 @@ impl Check<'_> {
         self.unfinished(scene, about).map(View::value)
     }
 
-    /// The view, to be added to.
+    /// The view, to which variables can be added.
     fn unfinished(&self, scene: &Scene<'_>, about: About<'_>) -> Result<View, FileError> {
         let view = self.dialect.view(scene, about).map(|view| view.on_trial(&self.routes));
         view.map_err(|error| FileError::at(self.text, 0, error.reason))

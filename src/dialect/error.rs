@@ -1,4 +1,4 @@
-//! Why a dialect cannot be used: the file, the place, and the error.
+//! Why a dialect cannot be used: the place in its file, and the error.
 
 use std::fmt;
 
@@ -6,19 +6,19 @@ use serde::de::DeserializeOwned;
 
 use super::near;
 
-/// A place in a dialect's file, and what is wrong there.
+/// An error at a place in a dialect's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileError {
     /// The line, from 1.
     pub line: usize,
-    /// The column, from 1, where it is known.
+    /// The column, from 1, if known.
     pub column: Option<usize>,
     /// The error, with the key and the rule.
     pub reason: String,
 }
 
 impl FileError {
-    /// Wrong at the byte `at` of `text`.
+    /// The error at byte `at` of `text`.
     pub fn at(text: &str, at: usize, reason: impl Into<String>) -> Self {
         let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -26,7 +26,7 @@ impl FileError {
         Self { line, column: Some(column), reason: reason.into() }
     }
 
-    /// Reads a file that has the tables of `T`.
+    /// Parses a file with the tables of `T`.
     pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Self> {
         toml::from_str(text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -39,7 +39,7 @@ impl FileError {
     }
 }
 
-/// The error, in words that need no knowledge of this program. The file's text is given up to there and from there.
+/// The error in plain words. `before` and `rest` are the file's text around the place.
 fn reason(message: &str, (before, rest): (&str, &str)) -> String {
     let line = rest.lines().next().unwrap_or_default().trim();
     let key = || Some(before.lines().next_back()?.split_once('=')?.0.trim());
@@ -72,7 +72,7 @@ fn reason(message: &str, (before, rest): (&str, &str)) -> String {
     }
     match message.strip_prefix("missing field ") {
         Some(name) => format!("there must be a key {}", name.trim_matches('`')),
-        // A rule of a value, which does not know of which.
+        // A rule for a value that does not name its key.
         None if message.starts_with("must ") => {
             key().map_or_else(|| message.to_owned(), |key| format!("{key} {message}"))
         }
@@ -80,7 +80,7 @@ fn reason(message: &str, (before, rest): (&str, &str)) -> String {
     }
 }
 
-/// The expected type, in the words of the file's format.
+/// The expected type in the terms of the file's format.
 fn kind(expected: &str) -> &str {
     match expected {
         "a string" => "a text between quotes",

@@ -1,8 +1,8 @@
 //! Event streams of a dialect: an operation's transitions as events.
 //!
 //! An answer that is a stream has tables. For every transition, and for progress, each table that applies makes one
-//! event. An event's number depends only on the revision and the table's place, so a replay has the same numbers,
-//! and a client can resume after any event.
+//! event. An event's number depends only on the revision and the table's place, so a replay has the same numbers, and a
+//! client can resume after any event.
 
 use minijinja::Value;
 
@@ -13,14 +13,14 @@ use super::template::{Template, TemplateError};
 use super::view::Subject;
 use crate::operation::{EventType, Revision};
 
-/// The name of the event that tells why a stream breaks off, where the dialect has none for it.
+/// The name of the event for a failure, if the dialect has none for it.
 pub const PROBLEM: &str = "problem";
 
-/// An answer that tells an operation's life.
+/// An answer that is a stream of events.
 #[derive(Clone, Debug)]
 pub struct Events {
     pub(super) tables: Vec<Table>,
-    /// The query parameter in which a client gives the number of the last event that it has seen.
+    /// The query parameter with the number of the last event that a client has received.
     pub resume: Option<String>,
     /// The text after the last event.
     pub(super) closing: Option<Template>,
@@ -29,26 +29,26 @@ pub struct Events {
 /// The templates of one event.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
-    /// Where it applies; everywhere if it says nothing.
+    /// When it applies; `None`: always.
     pub(super) when: Option<Template>,
     pub(super) event: Option<Template>,
     pub(super) id: Option<Template>,
     pub(super) data: Template,
 }
 
-/// An event in full.
+/// A complete event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Event {
-    /// Its name; empty without one.
+    /// Its name; may be empty.
     pub name: String,
-    /// Its id; empty without one.
+    /// Its id; may be empty.
     pub id: String,
     /// Its data.
     pub data: String,
 }
 
 impl Events {
-    /// Its templates.
+    /// The templates.
     pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
         self.tables.iter().flat_map(Table::templates).chain(&self.closing)
     }
@@ -57,8 +57,8 @@ impl Events {
         self.tables.len().max(1) as u64
     }
 
-    /// The revision behind which a stream begins whose reader has seen so much. What the reader has seen of the next
-    /// one is left out by [`Dialect::tell`].
+    /// The revision after which a stream begins for a client that has received events up to `seen`. [`Dialect::tell`]
+    /// omits events of the next revision that it has received.
     pub fn after(&self, seen: Option<u64>) -> Revision {
         Revision(seen.map_or(0, |seen| seen / self.count()))
     }
@@ -80,7 +80,7 @@ impl Table {
 }
 
 impl Dialect {
-    /// The events that tell of a transition, or of progress where there is none; without those up to `seen`.
+    /// The events for a transition, or for progress if `None`; without those up to `seen`.
     pub fn tell(
         &self,
         events: &Events,
@@ -93,7 +93,7 @@ impl Dialect {
         let revision = subject.operation.life.revision;
         let mut told = Vec::new();
         for (at, table) in events.tables.iter().enumerate() {
-            // Progress is news whatever was seen before.
+            // Progress is new, whatever was sent before.
             let number = match transition {
                 Some(_) => events.number(revision, at),
                 None => events.last(revision),
@@ -105,7 +105,7 @@ impl Dialect {
         Ok(told)
     }
 
-    /// The events that the tables make of a moment.
+    /// The events of all tables that apply to a moment.
     pub(super) fn events(
         &self,
         events: &Events,
@@ -115,7 +115,7 @@ impl Dialect {
         told.filter_map(Result::transpose).collect()
     }
 
-    /// The event of a table, where it applies.
+    /// The event of a table, if it applies.
     fn event(&self, table: &Table, view: &Value) -> Result<Option<Event>, TemplateError> {
         if let Some(when) = &table.when
             && !self.templates.holds(when, view)?
@@ -130,7 +130,7 @@ impl Dialect {
         Ok(Some(Event { name, id, data: render(&table.data)? }))
     }
 
-    /// The closing event of a complete stream.
+    /// The event after the end of a complete stream.
     pub fn closing(
         &self,
         events: &Events,

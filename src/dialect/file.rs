@@ -1,4 +1,4 @@
-//! The format of a dialect's file: read strictly, each refusal with its place.
+//! The format of a dialect's file: parsed strictly, each refusal with its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ mod tables;
 
 use tables::{Body, EventTable, File, LimitsTable, Owner, TriggerTable, WaitTable};
 
-/// Where in the file templates begin, and answers stand: for refusals that come of rendering.
+/// The lines of templates and answers in the file, for refusals after rendering.
 #[derive(Default)]
 pub(super) struct Lines {
     templates: Vec<(Template, usize)>,
@@ -34,25 +34,25 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// The line in the file of a template's line, both from 0.
+    /// The line in the file of a template's line; both from 0.
     pub(super) fn line(&self, template: &Template, line: usize) -> usize {
         let first = self.templates.iter().find(|(known, _)| known == template);
         first.map_or(0, |(_, first)| *first) + line
     }
 }
 
-/// How long `true` is by default: as long as the service's own waits, below the idle limits of proxies.
+/// The default duration of `true`: like the service's own waits, below the idle limits of proxies.
 const DEFAULT_WAIT: Duration = Duration::from_secs(25);
 
 struct Reader<'a> {
     text: &'a str,
     templates: Templates,
     lines: Lines,
-    /// The tables that answers share, by their names.
+    /// Tables of events that answers share, by name.
     events: Arc<BTreeMap<String, Vec<Spanned<EventTable>>>>,
 }
 
-/// The dialect of a file that keeps the format. Nothing has been rendered yet.
+/// Parses a file into a dialect. Renders nothing yet.
 pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
     let file: File = FileError::read(text)?;
     let (templates, lines) = (Templates::default(), Lines::default());
@@ -63,7 +63,7 @@ pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
     });
     let links: Vec<Link<'_>> = links.collect();
     let known = |variable: &str| Topic::Operation.check(variable, &links);
-    // The name of a state cannot be made of itself.
+    // The name of a state must not depend on itself.
     let has_status =
         |variable: &str| variable == "status" || variable.split('.').next() == Some("operation");
     let known_of_states = |variable: &str| match has_status(variable) {
@@ -104,7 +104,7 @@ pub(super) fn parse(text: &str) -> Result<(Dialect, Lines), FileError> {
     Ok((Dialect { submit, routes, places, headers, templates, ..dialect }, lines))
 }
 
-/// The header fields of submissions that templates use, if that can be told.
+/// The header fields of submissions that templates use; `None` if that cannot be determined.
 fn shown_headers(routes: &[super::Route], templates: &Templates) -> Option<BTreeSet<String>> {
     let is_list = |route: &&super::Route| matches!(route.target, Target::List(_));
     let mut listing = routes.iter().filter(is_list).flat_map(|route| &route.answers);
@@ -113,11 +113,11 @@ fn shown_headers(routes: &[super::Route], templates: &Templates) -> Option<BTree
     templates.members("request.headers").filter(|_| !in_lists)
 }
 
-/// The place of answers in a file.
+/// The place of an answer in a file.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Submission,
-    /// A route, with what it does to an operation if it is about one.
+    /// A route, with its action if it is about an operation.
     Route(Option<Action>),
     Problem,
 }
@@ -236,7 +236,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What is to be read of operations for these answers. The name of a state may be made of anything as well.
+    /// What to read of operations for these answers. The name of a state may use anything as well.
     fn needs(&self, topic: Topic, answers: &[Answer], states: &[(StateName, Template)]) -> Needs {
         let any = |test: &dyn Fn(&Template) -> bool| {
             let own = answers.iter().flat_map(Answer::templates);
@@ -245,7 +245,7 @@ impl Reader<'_> {
         let uses = |names: &[&str]| {
             any(&|template| names.iter().any(|name| self.templates.uses(template, name)))
         };
-        // Where an operation is a variable as a whole, what is used of it is not known but by its name.
+        // If a template uses an operation as a whole, the only evidence of what it uses is the word in its text.
         let mentions = |word| any(&|template| self.templates.mentions(template, word));
         let contents = || mentions("json") || mentions("text");
         match topic {

@@ -1,8 +1,8 @@
-//! JSON in templates: values of workers and clients keep their text, numbers above all.
+//! JSON in templates: values of workers and clients keep their text, above all numbers.
 //!
-//! A template computes with 64-bit floats and 128-bit integers, as which `1.10` is `1.1`, and `1e400` nothing. So the
-//! objects and lists of a document keep their text, by which they are written; a number by itself is what a template
-//! can compute with, and its text is found again by its value. What no float or integer holds is text alone.
+//! A template computes with 64-bit floats and 128-bit integers, where `1.10` is `1.1`, and `1e400` is nothing. So a
+//! document's objects and lists keep their text, by which they are written; a number by itself is a value for
+//! computing, and its text is looked up by its value. A number that no float or integer holds is only text.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ mod write;
 pub(super) use tokens::compact;
 pub(super) use write::{environment_for, install};
 
-/// Deepest nesting of a document that templates read, and of what they write; as that of the library's parser.
+/// The maximum nesting of documents that templates read and write; the same as the library's parser has.
 const MAX_DEPTH: usize = 128;
 
 /// The variables of a template.
@@ -31,23 +31,22 @@ const MAX_DEPTH: usize = 128;
 pub(super) struct View {
     variables: BTreeMap<String, Value>,
     texts: Arc<Texts>,
-    /// While templates are tried.
+    /// Set during trials.
     trial: Option<Routes>,
 }
 
-/// How the floats of a view's documents were written: by their bits, and none where one was written in several ways.
+/// The texts of the floats in a view's documents, by their bits; `None` if one has several texts.
 type Texts = HashMap<u64, Option<Box<str>>>;
 
 impl View {
-    /// The view of these variables.
+    /// A view with these variables.
     pub(super) fn of(variables: Map<String, Json>) -> Self {
         let variables = variables.into_iter();
         let variables = variables.map(|(name, value)| (name, Value::from(Serde(value)))).collect();
         Self { variables, texts: Arc::default(), trial: None }
     }
 
-    /// The same for templates that are tried: what names a member that nothing has fails. `routes` are those of the
-    /// dialect.
+    /// Puts the view on trial: a name that cannot exist becomes an error. `routes` are the dialect's.
     pub(super) fn on_trial(self, routes: &Routes) -> Self {
         Self { trial: Some(Arc::clone(routes)), ..self }
     }
@@ -57,12 +56,12 @@ impl View {
         self.variables.insert(name.to_owned(), value.into());
     }
 
-    /// Adds all the variables as the members of one more.
+    /// Adds all the variables as the members of one more variable.
     pub(super) fn insert_itself(&mut self, name: &str) {
         self.insert(name, Value::from_pairs(self.variables.clone()));
     }
 
-    /// Makes a document the member of a variable that has members; nothing becomes of what is not JSON.
+    /// Adds a document as a member of a variable that has members; ignores text that is not JSON.
     pub(super) fn insert_json(&mut self, name: &str, member: &str, document: &[u8]) {
         let Some(variable) = self.variables.get_mut(name) else { return };
         let Some(members) = variable.as_object().and_then(DynObject::try_iter_pairs) else {
@@ -87,7 +86,7 @@ impl View {
         self.insert(name, Value::from_iter(views));
     }
 
-    /// The view as templates take it.
+    /// The view as the library's value.
     pub(super) fn value(self) -> Value {
         Value::from_object(self)
     }

@@ -11,18 +11,18 @@ pub struct List {
     pub(super) filter: Option<Template>,
     pub(super) page_size: Option<Template>,
     pub(super) page_token: Option<Template>,
-    /// Most operations on a page.
+    /// The maximum number of operations on a page.
     pub max_page_size: i32,
 }
 
-/// The page that a request asks for.
+/// The requested page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// An expression of the filter language; empty for all.
+    /// A filter; empty: all operations.
     pub filter: String,
-    /// A number; empty for the default.
+    /// A number; empty: the default.
     pub size: String,
-    /// Where to begin; empty for the beginning.
+    /// Where to begin; empty: at the beginning.
     pub token: String,
 }
 
@@ -33,7 +33,7 @@ impl List {
 }
 
 impl Dialect {
-    /// The page that a request asks for.
+    /// The requested page.
     pub fn page(&self, list: &List, scene: &Scene<'_>) -> Result<Page, TemplateError> {
         let view = self.view(scene, About::Mount)?.value();
         let made = |template: &Option<Template>| match template {

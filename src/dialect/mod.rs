@@ -4,8 +4,8 @@
 //! documents over a plain view of operations. Everything here is pure: text in, documents out. It knows neither
 //! connections nor callers (`http` does), and never changes an operation.
 //!
-//! Read next: `file` for the format, `scene` and `view` for what templates see, `answer` for what is made of it, `check`
-//! for what is refused at start.
+//! Read next: `file` for the format, `scene` and `view` for what templates see, `answer` for rendering, `check` for
+//! what is refused at start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -54,91 +54,91 @@ use template::{Template, Templates};
 /// The longest `queue_timeout`: ten years.
 const MAX_DURATION: Duration = crate::operation::Settings::MAX_DURATION;
 
-/// A dialect that is fit to be served.
+/// A checked dialect.
 pub struct Dialect {
     source: String,
-    /// How ids are written in paths.
+    /// The form of ids in paths.
     naming: Naming,
     /// Whether an operation belongs to the caller who submitted it.
     pub has_owners: bool,
     /// Whether the body of a submission for workers must be a JSON object.
     pub takes_object: bool,
-    /// The trigger that makes a relayed request an operation.
+    /// The trigger that turns a relayed request into an operation.
     pub trigger: Trigger,
     /// The limits.
     pub limits: Limits,
-    /// How a request asks to be held.
+    /// How a request asks to wait.
     pub wait: Wait,
     /// The names of states.
     states: Vec<(StateName, Template)>,
     /// The names of errors.
     codes: BTreeMap<String, String>,
-    /// Where operations are asked for.
+    /// The routes for operations and lists.
     pub routes: Vec<Route>,
-    /// How submissions are answered.
+    /// The answers to submissions.
     submit: Submission,
     problems: Vec<Answer>,
-    /// The names of places that templates use.
+    /// The names of placeholders that templates use.
     places: BTreeSet<String>,
-    /// The header fields of submissions that templates use, by their names in lower case; none where they could use any.
+    /// The header fields of submissions that templates use, in lower case; `None`: possibly any.
     headers: Option<BTreeSet<String>>,
     templates: Templates,
 }
 
-/// How submissions are answered.
+/// The answers to submissions.
 #[derive(Clone, Debug, Default)]
 struct Submission {
     answers: Vec<Answer>,
     needs: Needs,
 }
 
-/// The trigger that makes a relayed request an operation, and its parameters.
+/// The trigger that turns a relayed request into an operation, and its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trigger {
-    /// Whether every request does.
+    /// Whether every request becomes one.
     pub always: bool,
-    /// Whether `Prefer: respond-async` does.
+    /// Whether `Prefer: respond-async` is a trigger.
     pub prefer: bool,
-    /// The query parameter that does.
+    /// The query parameter that is a trigger.
     pub query: Option<String>,
-    /// Its values that count.
+    /// The parameter's values that count.
     pub values: Vec<String>,
-    /// The methods of requests that become operations; all if it has none.
+    /// The methods of requests that can become operations; empty: all.
     pub methods: Vec<Method>,
-    /// The paths of requests that become operations, as they follow the relay's prefix; all if it has none.
+    /// The paths of requests that can become operations, after the relay's prefix; empty: all.
     pub paths: Vec<Pattern>,
-    /// The query parameter that lets others with credentials read the operation.
+    /// The query parameter that lets other callers with credentials read the operation.
     pub share: Option<String>,
 }
 
-/// Default limits of mounts.
+/// Limits of mounts that set none themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Most operations of a kind that are not done.
+    /// The maximum number of operations of a kind that are not done.
     pub capacity: Option<u64>,
-    /// How long an operation may wait for its first attempt.
+    /// The longest time until the first attempt.
     pub queue_timeout: Option<Duration>,
 }
 
-/// How a request asks to be held until the operation is done.
+/// How a request asks to wait until the operation is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wait {
-    /// The query parameter that does. Its value is a duration, or `true` or `yes`.
+    /// The query parameter. Its value is a duration, or `true` or `yes`.
     pub parameter: Option<String>,
-    /// How long `true` is.
+    /// The duration of `true`.
     pub default: Duration,
-    /// Whether `Prefer: wait=N` holds submissions too.
+    /// Whether `Prefer: wait=N` also applies to submissions.
     pub prefer: bool,
 }
 
-/// Where operations are asked for, or acted on.
+/// A route for operations, or for actions on them.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Its name, under which templates find its URL in `links`.
+    /// Its name, by which templates find its URL in `links`.
     pub name: String,
-    /// The method; GET is HEAD as well.
+    /// The method; GET includes HEAD.
     pub method: Method,
-    /// The path under the mount's prefix, with a place `{id}` if it is about an operation.
+    /// The path under the mount's prefix, with a placeholder `{id}` if it is about an operation.
     pub path: Pattern,
     /// The subject.
     pub target: Target,
@@ -150,31 +150,31 @@ pub struct Route {
 /// The subject of a route.
 #[derive(Clone, Debug)]
 pub enum Target {
-    /// The mount: a document of its own.
+    /// The mount: a document without an operation.
     Mount,
     /// The mount's operations.
     List(List),
-    /// The operation that its path names.
+    /// The operation in the path.
     Operation(Action),
 }
 
-/// The action of a route before it answers.
+/// A route's action before it answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Action {
     /// Nothing.
     #[default]
     Read,
-    /// Asks for a cancel.
+    /// Cancels the operation.
     Cancel,
     /// Deletes a done operation.
     Delete,
-    /// Asks for a cancel, or deletes an operation that is done.
+    /// Cancels the operation, or deletes it if it is done.
     Dismiss,
-    /// Submits a done operation's input again, and answers about the new operation.
+    /// Submits a done operation's input again; the answer is about the new operation.
     Retry,
 }
 
-/// The data that templates need beside the operation itself.
+/// The data that templates need in addition to the operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
     /// The input's contents.
@@ -186,14 +186,14 @@ pub struct Needs {
 }
 
 impl Trigger {
-    /// Whether anything makes an operation of a request.
+    /// Whether any trigger is set.
     pub fn is_there(&self) -> bool {
         self.always || self.prefer || self.query.is_some()
     }
 }
 
 impl Dialect {
-    /// The built-in dialect of that name.
+    /// The built-in dialect with that name.
     pub fn built_in(name: &str) -> Option<Result<Self, FileError>> {
         builtin::find(name).map(Self::parse)
     }
@@ -203,14 +203,14 @@ impl Dialect {
         builtin::names()
     }
 
-    /// Reads a dialect's file, and checks all that can be checked before there is an operation.
+    /// Parses a dialect's file, and checks everything that can be checked without an operation.
     pub fn parse(text: &str) -> Result<Self, FileError> {
         let (dialect, lines) = file::parse(text)?;
         check::check(&dialect, text, &lines)?;
         Ok(dialect)
     }
 
-    /// The operation that a path names.
+    /// Parses the id in a path.
     pub fn id(&self, text: &str) -> Option<OperationId> {
         self.naming.read(text)
     }
@@ -220,19 +220,19 @@ impl Dialect {
         self.submit.needs
     }
 
-    /// The names of places that its templates use, but for those of its own routes.
+    /// The names of placeholders that its templates use, without those of its own routes.
     pub fn places(&self) -> impl Iterator<Item = &str> {
         let is_own = |name: &str| self.routes.iter().any(|route| route.path.has(name));
         self.places.iter().map(String::as_str).filter(move |name| !is_own(name))
     }
 
-    /// Whether its templates may ask for a submission's header field of that name, which is in lower case.
+    /// Whether its templates may use a submission's header field with that name, in lower case.
     pub fn shows_header(&self, name: &str) -> bool {
         self.headers.as_ref().is_none_or(|names| names.contains(&name.replace('-', "_")))
     }
 }
 
-/// Two dialects are the same if their files are.
+/// Two dialects are equal if their files are.
 impl PartialEq for Dialect {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source

@@ -2,7 +2,7 @@
 
 use crate::operation::OperationId;
 
-/// How ids are written in paths and documents.
+/// The written form of ids in paths and documents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Naming {
     before: String,
@@ -10,18 +10,18 @@ pub(super) struct Naming {
     after: String,
 }
 
-/// How the 128 bits of an id are written.
+/// The written form of an id's 128 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As everywhere: with hyphens.
+    /// With hyphens, as everywhere else.
     Uuid,
     /// As 32 hexadecimal digits.
     Hex,
-    /// As a whole number.
+    /// As a decimal number.
     Decimal,
 }
 
-/// The rule that `id` keeps; reads after "must be".
+/// The rule for `id`; continues "must be".
 pub(super) const RULE: &str = "\"uuid\", \"hex\", \"decimal\", or a text such as \"job-{hex}\" of letters, digits, '-', \
                                '.', '_' and '~' with one of {uuid}, {hex} and {decimal}";
 
@@ -42,7 +42,7 @@ impl Naming {
         format!("{}{}{}", self.before, self.form.write(id), self.after)
     }
 
-    /// An id in this form, and no other: an operation has one path.
+    /// Parses an id in exactly this form, so that an operation has one path.
     pub(super) fn read(&self, text: &str) -> Option<OperationId> {
         let bare = text.strip_prefix(self.before.as_str())?.strip_suffix(self.after.as_str())?;
         let bits = match self.form {

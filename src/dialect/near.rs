@@ -1,9 +1,9 @@
 //! Near misses: the known word that an unknown one was probably meant to be.
 
-/// How alike words are of which one may be meant for the other, from 0 to 1.
+/// How similar words must be, from 0 to 1.
 const ALIKE: f64 = 0.8;
 
-/// The known word that is most like `word`, if one is like it.
+/// The known word that is most similar to `word`, if one is similar enough.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let alike = |known: &'a str| (strsim::jaro_winkler(&word, &known.to_lowercase()), known);
@@ -11,7 +11,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     alike.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }
 
-/// `; did you mean …?`, or nothing.
+/// `; did you mean …?`, or empty.
 pub(crate) fn question<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(word, known).map_or_else(String::new, |known| format!("; did you mean {known}?"))
 }

@@ -1,20 +1,20 @@
-//! Paths of a dialect: literal segments, and segments with a place for any text. Pure functions of text.
+//! Paths of a dialect: literal segments, and segments with a placeholder. Pure functions of text.
 
 use std::fmt;
 
-/// A path with places in it, e.g. `/accounts/{account}/tasks/{id}:cancel`.
+/// A path with placeholders, e.g. `/accounts/{account}/tasks/{id}:cancel`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pattern {
     text: String,
     segments: Vec<Segment>,
-    /// Whether it is that of a mount itself, which stands with and without a slash at its end.
+    /// Whether it is the path of a mount itself, with or without a trailing slash.
     is_root: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
     Literal(String),
-    /// A place, with what stands around it in the segment.
+    /// A placeholder, with the text around it in the segment.
     Place {
         before: String,
         name: String,
@@ -22,11 +22,11 @@ enum Segment {
     },
 }
 
-/// The rule that paths keep; reads after "must be".
+/// The rule for paths; continues "must be".
 pub const RULE: &str = "a path such as /jobs/{id} or /tasks/{id}:cancel: segments of letters, digits and any of \
                         -._~:$@!*+,;=()', with at most one name in braces in each, and each name once";
 
-/// The characters of a literal beside letters and digits: all of a path, without `&` and escapes.
+/// The characters of a literal other than letters and digits: all of a path's, without `&` and escapes.
 const LITERALS: &[u8] = b"-._~:$@!*+,;=()'";
 
 impl Pattern {
@@ -35,7 +35,7 @@ impl Pattern {
         Self { text: String::new(), segments: Vec::new(), is_root: true }
     }
 
-    /// Takes a path from its slash on; `/` and the empty one are the place where a mount stands itself.
+    /// Parses a path with its first slash; `/` and the empty path are the mount's own.
     pub fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text == "/" {
             return Some(Self { text: text.to_owned(), segments: Vec::new(), is_root: true });
@@ -50,7 +50,7 @@ impl Pattern {
         Some(Self { text: text.to_owned(), segments, is_root: false })
     }
 
-    /// The same path under `prefix`; none where both have a place of the same name.
+    /// This path under `prefix`; `None` if both have a placeholder with the same name.
     pub fn under(&self, prefix: &Self) -> Option<Self> {
         if self.places().any(|name| prefix.has(name)) {
             return None;
@@ -63,19 +63,19 @@ impl Pattern {
         })
     }
 
-    /// The texts of the places, if `path` matches. Escapes are not decoded.
+    /// The values of the placeholders, if `path` matches. Escapes are not decoded.
     pub fn places_of<'p>(&self, path: &'p str) -> Option<Vec<(&str, &'p str)>> {
         let path = if self.is_root { path.strip_suffix('/').unwrap_or(path) } else { path };
         let (places, rest) = self.begin(path)?;
         rest.is_empty().then_some(places)
     }
 
-    /// The texts of the places, if `path` is at or under such a path.
+    /// The values of the placeholders, if `path` matches or is under a match.
     pub fn places_above<'p>(&self, path: &'p str) -> Option<Vec<(&str, &'p str)>> {
         self.begin(path).map(|(places, _)| places)
     }
 
-    /// The places, and what is left of the path from its slash on.
+    /// The values of the placeholders, and the rest of the path including its slash.
     fn begin<'p>(&self, path: &'p str) -> Option<(Vec<(&str, &'p str)>, &'p str)> {
         let (mut places, mut rest) = (Vec::new(), path);
         for segment in &self.segments {
@@ -87,17 +87,17 @@ impl Pattern {
         Some((places, rest))
     }
 
-    /// Whether there is a place of that name.
+    /// Whether there is a placeholder with that name.
     pub fn has(&self, name: &str) -> bool {
         self.places().any(|known| known == name)
     }
 
-    /// The names of the places, in their order.
+    /// The names of the placeholders, in order.
     pub fn places(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().filter_map(Segment::place)
     }
 
-    /// The path with values in its places, each encoded; none where one has no value.
+    /// The path with encoded values in its placeholders; `None` if one has no value.
     pub fn fill<'v>(&self, value: impl Fn(&str) -> Option<&'v str>) -> Option<String> {
         let mut text = self.text.clone();
         for name in self.places() {
@@ -106,12 +106,12 @@ impl Pattern {
         Some(text)
     }
 
-    /// Whether some path is such a path and one of the other's.
+    /// Whether some path matches both patterns.
     pub fn meets(&self, other: &Self) -> bool {
         self.segments.len() == other.segments.len() && self.can_begin(other)
     }
 
-    /// Whether some such path is at, or lies under, one of the other's.
+    /// Whether some match of this pattern matches the other one, or is under a match.
     pub fn lies_under(&self, other: &Self) -> bool {
         self.segments.len() >= other.segments.len() && self.can_begin(other)
     }
@@ -125,12 +125,12 @@ impl Pattern {
         self.segments.len()
     }
 
-    /// Whether there is none: it is the path of everything.
+    /// Whether there are no segments: the pattern is above every path.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
-    /// The first segment, where it is a literal one.
+    /// The first segment, if it is a literal.
     pub fn first(&self) -> Option<&str> {
         match self.segments.first() {
             Some(Segment::Literal(text)) => Some(text),
@@ -162,7 +162,7 @@ impl Segment {
         }
     }
 
-    /// The text of the place, if `part` matches; empty for a segment without a place.
+    /// The placeholder's value, if `part` matches; empty for a literal segment.
     fn value<'p>(&self, part: &'p str) -> Option<&'p str> {
         match self {
             Self::Literal(text) => (text == part).then_some(""),
@@ -173,7 +173,7 @@ impl Segment {
         }
     }
 
-    /// Whether some text is such a segment and one of the other's.
+    /// Whether some text matches both segments.
     fn meets(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Literal(text), other) | (other, Self::Literal(text)) => {
@@ -188,7 +188,7 @@ impl Segment {
     }
 }
 
-/// The text as a segment of a path: all but the unreserved characters percent-encoded.
+/// The text as a path segment: everything except unreserved characters is percent-encoded.
 fn encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

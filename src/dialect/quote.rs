@@ -1,6 +1,6 @@
 //! The filter `quoted`, for values within a filter of operations.
 
-/// The text as a string of the filter language, in which nothing has a meaning of its own.
+/// The text as a string of the filter language, in which no character has a special meaning.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');

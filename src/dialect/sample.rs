@@ -15,19 +15,19 @@ use crate::operation::{
 };
 
 const AT: Timestamp = Timestamp::from_micros(1_767_225_600_123_456);
-/// Until then a worker must have started it.
+/// The time within which a worker must start it.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Text that breaks documents without escaping.
 const HOSTILE: &str = "\"quoted\" \\ <b>\u{e9}";
 
-/// Operations of every state, each without and with everything. They come about by the rules, as those do that a
-/// template meets later.
+/// Operations in every state, each minimal and complete. They are made by the rules, like those that templates get
+/// later.
 pub(crate) fn operations(kind: &Kind) -> Vec<Operation> {
     let all = |is_rich| lives().into_iter().map(move |life| operation(kind, life, is_rich));
     all(false).chain(all(true)).collect()
 }
 
-/// What is done to an operation once it is submitted: one list for each way in which it can stand or end.
+/// The commands after submission: one list for each state and ending.
 fn lives() -> Vec<Vec<Command>> {
     let Ok(worker) = WorkerId::parse("worker") else { return Vec::new() };
     let session = SessionId::from_bytes([1; 16]);
@@ -57,13 +57,13 @@ fn lives() -> Vec<Vec<Command>> {
         complete(None, Vec::new(), vec![OperationError::service("A", 13, "")]),
         fail(error("A"), true),
         fail(OperationError::service("A", 2, ""), true),
-        // Its queue timeout is over by then.
+        // Its queue timeout has expired by then.
         vec![Command::Tick { chance: 0.0 }],
         vec![cancel()],
     ]
 }
 
-/// The history of an operation that has everything.
+/// The history of an operation with all kinds of entries.
 fn history(operation: &Operation) -> Vec<Record> {
     let record = |number, state, text| Record { number, at: AT, state, text };
     vec![
@@ -73,7 +73,7 @@ fn history(operation: &Operation) -> Vec<Record> {
     ]
 }
 
-/// An operation as it is asked for.
+/// An operation as a request finds it.
 pub(super) fn subject(operation: &Operation) -> Subject<'_> {
     let is_rich = is_rich(operation);
     Subject {
@@ -86,14 +86,14 @@ pub(super) fn subject(operation: &Operation) -> Subject<'_> {
     }
 }
 
-/// Where and how a mount is asked.
+/// A mount and a request to it.
 pub(super) struct Setting {
     site: Site,
     request: Request,
     places: Places,
 }
 
-/// A bare request, and an odd one with every parameter and field that templates look for.
+/// A bare request, and an odd one with every parameter and field that templates use.
 pub(super) fn settings(dialect: &Dialect) -> [Setting; 2] {
     let request = |parameters, headers| Request {
         method: "GET".to_owned(),

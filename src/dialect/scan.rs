@@ -1,10 +1,10 @@
 //! The names in a template that the library does not report in advance: filters, tests, tags, other templates, and
 //! imports from them.
 //!
-//! Recognizes only strings, words and signs. The library parses the template; this only reports its late errors
-//! early.
+//! Recognizes only strings, words and signs. The library parses the template; this only reports errors early that the
+//! library reports late.
 
-/// The filters, tests and tags that there are most use for: for near misses, because the library does not list its own.
+/// The most useful filters, tests and tags, for near misses, because the library does not list its own.
 pub(super) const FILTERS: &[&str] = &[
     "abs",
     "batch",
@@ -108,13 +108,13 @@ pub(super) struct Word<'a> {
 /// The use of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Behind a `|`.
+    /// After a `|`.
     Filter,
-    /// Behind `is` or `is not`.
+    /// After `is` or `is not`.
     Test,
-    /// Behind `{%`.
+    /// After `{%`.
     Tag,
-    /// Another template, between quotes; empty where none is named there.
+    /// Another template, in quotes; empty if none is named there.
     Template,
     /// A name imported from another template.
     Import,
@@ -124,19 +124,19 @@ pub(super) enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token<'a> {
     Word(&'a str),
-    /// The text between quotes, as it is written.
+    /// The text between quotes, as written.
     Text(&'a str),
     Sign(u8),
 }
 
-/// What stands between `{{` and `}}`, or between `{%` and `%}`: tokens, each with its line.
+/// The code between `{{` and `}}`, or between `{%` and `%}`: tokens, each with its line.
 #[derive(Debug, Default)]
 struct Code<'a> {
     is_block: bool,
     tokens: Vec<(Token<'a>, usize)>,
 }
 
-/// Every name of `source` that has a role.
+/// Every name in `source` that has a role.
 pub(super) fn words(source: &str) -> Vec<Word<'_>> {
     let codes = codes(source);
     let mut found = Vec::new();
@@ -151,7 +151,7 @@ pub(super) fn words(source: &str) -> Vec<Word<'_>> {
     found
 }
 
-/// The names that others can import of `source`: its macros, and what it sets outside of them.
+/// The names that other templates can import from `source`: its macros, and what it sets outside of them.
 pub(super) fn exports(source: &str) -> Vec<&str> {
     let (mut found, mut depth) = (Vec::new(), 0_usize);
     for code in codes(source).into_iter().filter(|code| code.is_block) {
@@ -177,7 +177,7 @@ pub(super) fn exports(source: &str) -> Vec<&str> {
     found
 }
 
-/// The members of `variable` that `source` names, wherever the variable comes from.
+/// The members of `variable` that `source` uses, wherever the variable comes from.
 pub(super) fn members<'a>(source: &'a str, variable: &str) -> Vec<&'a str> {
     let codes = codes(source);
     let found = codes.iter().flat_map(|code| code.members(variable));
@@ -237,7 +237,7 @@ impl<'a> Code<'a> {
         }
     }
 
-    /// What stands behind `variable` and a dot, or between brackets and quotes, with its line.
+    /// The names after `variable` and a dot, or in brackets and quotes, with their lines.
     fn members(&self, variable: &str) -> impl Iterator<Item = (&'a str, usize)> {
         self.tokens.windows(3).filter_map(move |tokens| match tokens {
             [(Token::Word(name), _), (Token::Sign(b'.'), _), (Token::Word(member), line)]
@@ -276,7 +276,7 @@ fn codes(source: &str) -> Vec<Code<'_>> {
     found
 }
 
-/// Reads code up to `closing`; answers where it ends.
+/// Reads code up to `closing`; returns where it ends.
 fn read<'a>(
     source: &'a str,
     from: usize,
@@ -337,7 +337,7 @@ impl Lines<'_> {
     }
 }
 
-/// Whether a line has the variable in it, by its first part.
+/// Whether a line contains the variable's first part.
 pub(super) fn mentions(line: &str, variable: &str) -> bool {
     let name = variable.split('.').next_back().unwrap_or_default();
     let is_part = |c: char| c.is_alphanumeric() || c == '_';

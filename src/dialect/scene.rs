@@ -9,59 +9,59 @@ use super::times::rfc3339;
 use super::{Dialect, Target};
 use crate::operation::{Operation, Timestamp};
 
-/// The decoded texts of a path's places by their names, without the operation's id.
+/// The decoded values of a path's placeholders by name, without the operation's id.
 pub type Places = BTreeMap<String, String>;
 
 /// The paths of a dialect under a mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// The path under which the mount stands.
+    /// The mount's path.
     pub prefix: Pattern,
-    /// The whole paths of the dialect's routes, in their order.
+    /// The full paths of the dialect's routes, in order.
     pub routes: Vec<Pattern>,
 }
 
-/// A request that is to be answered.
+/// A request to answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Its method.
     pub method: String,
-    /// Its path, as it came.
+    /// Its path, undecoded.
     pub path: String,
-    /// The query's parameters, decoded, in their order.
+    /// The query's parameters, decoded, in order.
     pub parameters: Vec<(String, String)>,
-    /// The header fields that are texts, by their names in lower case with `_` for `-`, but for credentials.
+    /// The header fields that are text, by name in lower case with `_` for `-`, without credentials.
     pub headers: Vec<(String, String)>,
 }
 
 /// A request to a mount, as templates see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
-    /// The time now.
+    /// The present time.
     pub now: Timestamp,
-    /// Where clients reach this server: scheme and host.
+    /// The server's URL for clients: scheme and host.
     pub base: &'a str,
     /// The name of the mount.
     pub mount: &'a str,
-    /// Its paths.
+    /// The mount's paths.
     pub site: &'a Site,
     /// The path of the relay whose requests become operations of the mount; empty without one.
     pub relay_prefix: &'a str,
-    /// The request that is answered.
+    /// The request.
     pub request: &'a Request,
-    /// The texts of its path's places.
+    /// The values of its path's placeholders.
     pub places: &'a Places,
 }
 
 impl Site {
-    /// The paths of `dialect` under `prefix`; the first path with a place that the prefix has as well is refused.
+    /// The paths of `dialect` under `prefix`. The error is the first path that shares a placeholder with it.
     pub fn new(prefix: Pattern, dialect: &Dialect) -> Result<Self, Pattern> {
         let whole = |path: &Pattern| path.under(&prefix).ok_or_else(|| path.clone());
         let routes = dialect.routes.iter().map(|route| whole(&route.path));
         Ok(Self { routes: routes.collect::<Result<_, _>>()?, prefix })
     }
 
-    /// The paths of `dialect` as they are in its file.
+    /// The paths of `dialect` as in its file.
     pub(super) fn alone(dialect: &Dialect) -> Self {
         let routes = dialect.routes.iter().map(|route| route.path.clone()).collect();
         Self { prefix: Pattern::root(), routes }
@@ -69,7 +69,7 @@ impl Site {
 }
 
 impl Scene<'_> {
-    /// The view of the request, and of `operation` what stands in its paths: its places, its id, and the links to it.
+    /// The view of the request, and of `operation` its placeholders, its id, and the links to it.
     pub(super) fn view(
         &self,
         dialect: &Dialect,
@@ -89,7 +89,7 @@ impl Scene<'_> {
         view
     }
 
-    /// The routes that can be named: about an operation, all; else those that are about none.
+    /// The links to routes: with an operation, to all; otherwise to those without one.
     fn links(&self, dialect: &Dialect, places: &BTreeMap<&str, &str>, id: Option<&str>) -> Json {
         let value = |name: &str| if name == "id" { id } else { places.get(name).copied() };
         let routes = dialect.routes.iter().zip(&self.site.routes);
@@ -117,7 +117,7 @@ impl Request {
     }
 }
 
-/// Of several values under one name the first.
+/// The first value under each name.
 pub(super) fn first(pairs: &[(String, String)]) -> Map<String, Json> {
     let mut map = Map::new();
     for (name, value) in pairs {

@@ -1,7 +1,6 @@
 //! Templates: compiled once, checked, and rendered within limits.
 //!
-//! Every value in a JSON document is escaped as JSON (`json`), whatever its source, and the whole output must be
-//! JSON.
+//! Every value in a JSON document is escaped as JSON (`json`), whatever its source, and the whole output must be JSON.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -14,24 +13,24 @@ use super::{json, near, quote, scan, times};
 #[cfg(test)]
 mod tests;
 
-/// Most steps that one template takes.
+/// The maximum number of steps of one template.
 const FUEL: u64 = 1_000_000;
-/// Most bytes that one template makes.
+/// The maximum output of one template, in bytes.
 const MAX_BYTES: usize = 4 << 20;
-/// Deepest nesting of macros and blocks.
+/// The maximum nesting of macros and blocks.
 const MAX_DEPTH: usize = 64;
 
 /// The name by which templates import the macros of their dialect.
 const MACROS: &str = "macros";
 
-/// The output of a template, which decides how values are escaped.
+/// The form of a template's output, which decides how values are escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// JSON: every value is written as JSON.
     Json,
     /// HTML and XML.
     Markup,
-    /// Anything else: values stand as they are.
+    /// Anything else: values are not escaped.
     Text,
 }
 
@@ -46,7 +45,7 @@ impl Form {
         }
     }
 
-    /// The end of the names of its templates, by which the library knows how to escape.
+    /// The extension in the names of its templates, by which the library chooses the escaping.
     fn extension(self) -> &'static str {
         match self {
             Self::Json => "json",
@@ -56,8 +55,8 @@ impl Form {
     }
 }
 
-/// What templates may use: no variable but those for which it is `Ok`. Of others it says which one was probably meant,
-/// `; did you mean …?`, or nothing.
+/// The variables that templates may use: those for which it returns `Ok`. The error names the one that was probably
+/// meant, `; did you mean …?`, or is empty.
 pub(super) type Known<'a> = &'a dyn Fn(&str) -> Result<(), String>;
 
 /// A template of a set.
@@ -71,7 +70,7 @@ pub(super) struct Template {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct TemplateError {
-    /// The line within the template, from 0, where it is known.
+    /// The line within the template, from 0, if known.
     pub line: usize,
     /// The error.
     pub reason: String,
@@ -89,7 +88,7 @@ impl From<minijinja::Error> for TemplateError {
         let line = error.line().map_or(0, |line| line.saturating_sub(1));
         let kind = error.kind().to_string();
         let reason = match error.detail() {
-            // In our own words.
+            // In this program's own words.
             Some(detail) if error.kind() == ErrorKind::UndefinedError => detail.to_owned(),
             Some(detail) => format!("{kind}: {detail}"),
             None => kind,
@@ -106,11 +105,11 @@ impl From<minijinja::Error> for TemplateError {
 pub(super) struct Templates {
     environment: Environment<'static>,
     count: usize,
-    /// All that they use, each with its path.
+    /// All variables that they use, with full paths.
     variables: BTreeSet<String>,
-    /// The macros that can be imported, if there are any.
+    /// The macros that can be imported, if any.
     macros: Option<BTreeSet<String>>,
-    /// The names of places that they use, macros included.
+    /// The names of placeholders that they use, including those in macros.
     places: BTreeSet<String>,
 }
 
@@ -122,23 +121,23 @@ impl Default for Templates {
             Some("html") => AutoEscape::Html,
             _ => AutoEscape::None,
         });
-        // Misspelt variables are found by `add`; what else is not there is none.
+        // `add` finds misspelt variables; anything else that is missing is none.
         environment.set_undefined_behavior(UndefinedBehavior::Chainable);
         json::install(&mut environment);
         environment.set_fuel(Some(FUEL));
         environment.set_recursion_limit(MAX_DEPTH);
-        // What the author has written stands.
+        // The author's text stays unchanged.
         if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
             environment.set_syntax(syntax);
         }
-        // Macros write values as the template does that imports them.
+        // Macros escape values like the template that imports them.
         environment.set_path_join_callback(|name, parent| {
             match (name, parent.rsplit('.').next()) {
                 (MACROS, Some(extension)) => format!("{MACROS}.{extension}").into(),
                 _ => name.into(),
             }
         });
-        // Values are escaped, without exception.
+        // Values are escaped without exception.
         environment.remove_filter("safe");
         environment.remove_global("debug");
         environment
@@ -155,7 +154,7 @@ impl Default for Templates {
 }
 
 impl Templates {
-    /// Takes in a template that uses no other variables than `known`.
+    /// Adds a template that uses only variables in `known`.
     pub(super) fn add(
         &mut self,
         form: Form,
@@ -169,7 +168,7 @@ impl Templates {
         Ok(Template { name, form })
     }
 
-    /// Takes in macros, for templates of every form to import. They see what they are given, and nothing else.
+    /// Adds macros, for templates of every form to import. They see only their arguments.
     pub(super) fn add_macros(&mut self, source: &str) -> Result<(), TemplateError> {
         let none = |_: &str| Err(String::new());
         for form in [Form::Json, Form::Markup, Form::Text] {
@@ -179,7 +178,7 @@ impl Templates {
         Ok(())
     }
 
-    /// Takes in a template under this name, and returns the variables that it uses.
+    /// Adds a template under this name, and returns the variables that it uses.
     fn add_named(
         &mut self,
         name: &str,
@@ -206,7 +205,7 @@ impl Templates {
         Ok(variables)
     }
 
-    /// Takes in an expression, as a template that makes something where it holds.
+    /// Adds an expression, as a template whose output is not empty if it holds.
     pub(super) fn add_condition(
         &mut self,
         source: &str,
@@ -216,7 +215,7 @@ impl Templates {
         self.add(Form::Text, &format!("{{% if ({source}) %}}1{{% endif %}}"), known)
     }
 
-    /// The library looks for what a template names only when it comes to it.
+    /// The library looks names up only when it renders them.
     fn check_names(&self, source: &str) -> Result<(), TemplateError> {
         for word in scan::words(source) {
             let scan::Word { text, role, line } = word;
@@ -260,7 +259,7 @@ impl Templates {
         Ok(())
     }
 
-    /// Whether the filter or the test of this expression is there.
+    /// Whether the filter or the test in this expression exists.
     fn has(&self, expression: &str) -> bool {
         match self.environment.compile_expression(expression) {
             Ok(expression) => !expression.eval(()).is_err_and(|error| {
@@ -270,7 +269,7 @@ impl Templates {
         }
     }
 
-    /// Whether the template uses a variable, or something within it.
+    /// Whether the template uses a variable or one of its members.
     pub(super) fn uses(&self, template: &Template, variable: &str) -> bool {
         let is_within = |name: &String| {
             name.strip_prefix(variable).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -280,7 +279,7 @@ impl Templates {
         found.is_ok_and(|found| found.undeclared_variables(true).iter().any(is_within))
     }
 
-    /// The members of `variable` that any template uses; none where one uses it as a whole.
+    /// The members of `variable` that any template uses; `None` if one uses it as a whole.
     pub(super) fn members(&self, variable: &str) -> Option<BTreeSet<String>> {
         let is_whole =
             |name: &String| name == variable || variable.starts_with(&format!("{name}."));
@@ -294,12 +293,12 @@ impl Templates {
         Some(self.variables.iter().filter_map(member).collect())
     }
 
-    /// The names of places that any template uses.
+    /// The names of placeholders that any template uses.
     pub(super) fn places(&self) -> &BTreeSet<String> {
         &self.places
     }
 
-    /// Whether the word stands in the template's source, or in the macros that it imports.
+    /// Whether the word occurs in the template's source, or in the macros that it imports.
     pub(super) fn mentions(&self, template: &Template, word: &str) -> bool {
         let is_in = |name: &str, word: &str| {
             let found = self.environment.get_template(name);
@@ -309,7 +308,7 @@ impl Templates {
         is_in(&template.name, word) || is_in(&template.name, MACROS) && is_in(&macros(), word)
     }
 
-    /// The template over `view`. What is to be JSON must be, and is written without the template's own spaces.
+    /// Renders the template over `view`. A JSON document must be JSON, and loses the template's own spaces.
     pub(super) fn render(
         &self,
         template: &Template,

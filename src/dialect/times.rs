@@ -1,4 +1,4 @@
-//! Times as text: RFC 3339 in views, and in any pattern by the filter `time`.
+//! Times as text: RFC 3339 in views, and any pattern by the filter `time`.
 
 use minijinja::{Error, ErrorKind, Value};
 
@@ -10,8 +10,8 @@ pub(super) fn rfc3339(at: Timestamp) -> String {
     prost_types::Timestamp { seconds, nanos }.to_string()
 }
 
-/// The filter `time(pattern)`: `%Y %m %d %H %M %S`, `%L` for milliseconds, `%a` and `%b` for the English names of
-/// the day and the month (`Thu`, `Jan`), `%s` for Unix seconds, `%%`. Nothing stays nothing.
+/// The filter `time(pattern)`: `%Y %m %d %H %M %S`, `%L` for milliseconds, `%a` and `%b` for the English names of day
+/// and month (`Thu`, `Jan`), `%s` for Unix seconds, `%%`. None stays none.
 pub(super) fn format(value: &Value, pattern: &str) -> Result<Value, Error> {
     let wrong = |message: String| Error::new(ErrorKind::InvalidOperation, message);
     if value.is_none() || value.is_undefined() {
@@ -28,7 +28,7 @@ pub(super) fn format(value: &Value, pattern: &str) -> Result<Value, Error> {
             continue;
         }
         let directive = characters.next();
-        // Always in UTC and padded, so that each part has its place.
+        // RFC 3339 in UTC is padded, so each part has a fixed place.
         let part = match directive {
             Some('Y') => text.get(0..4),
             Some('m') => text.get(5..7),

@@ -1,5 +1,5 @@
-//! The variables of templates while they are tried at start: the same, but an impossible name is an error, also in
-//! macros and loops, where the text of a template does not tell what a name is a member of.
+//! The variables of templates during trials at start: the same, but an impossible name is an error, also in macros and
+//! loops, where the template's text does not show to what a name belongs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use minijinja::{Error, ErrorKind, Value};
 use super::near;
 use super::variables::Shape;
 
-/// The names of the dialect's routes, which are those of links.
+/// The names of the dialect's routes, which are the members of `links`.
 pub(super) type Routes = Arc<[String]>;
 
-/// A value with members, of which it is known how they may be called.
+/// A value with members whose possible names are known.
 struct Guarded {
     members: DynObject,
     shape: Shape,
     routes: Routes,
 }
 
-/// The value, on its guard.
+/// Wraps the value so that impossible names are errors.
 pub(super) fn guarded(value: Value, shape: Shape, routes: &Routes) -> Value {
     let items = |of: Shape| {
         let items = value.try_iter().into_iter().flatten();

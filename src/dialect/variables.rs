@@ -5,41 +5,41 @@ use super::{Target, near};
 /// The subject of a template, which decides its variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic {
-    /// A mount: only the request that is answered.
+    /// A mount: only the request.
     Mount,
     /// An operation.
     Operation,
     /// A page of operations.
     List,
-    /// A request that is refused.
+    /// A refused request.
     Refusal,
 }
 
-/// Names, each with what it has within it.
+/// Names, each with the shape of its value.
 pub(super) type Names = [(&'static str, Shape)];
 
 /// The members of a variable.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shape {
-    /// Nothing.
+    /// No members.
     Plain,
     /// Members whose names clients, workers or mounts choose.
     Open,
-    /// Members of these names.
+    /// Members with these names.
     One(&'static Names),
-    /// A list of such.
+    /// A list of such values.
     Many(&'static Names),
-    /// All that there is about an operation.
+    /// All variables of an operation.
     Operation,
-    /// A list of such.
+    /// A list of operations.
     Operations,
-    /// Members that are named as the dialect's routes are.
+    /// Members with the names of the dialect's routes.
     Links,
 }
 
 use Shape::{Links, Many, One, Open, Operation, Operations, Plain};
 
-/// There for every template.
+/// The variables of every template.
 static ALWAYS: &Names = &[
     ("call", One(&[("method", Plain), ("path", Plain), ("parameters", Open), ("headers", Open)])),
     ("places", Open),
@@ -134,16 +134,16 @@ static OF_REFUSALS: &Names = &[(
     ]),
 )];
 
-/// Beside those of operations and refusals.
+/// The additional variables of events.
 static OF_EVENTS: &Names = &[("transition", Plain), ("sequence", Plain)];
 
-/// The members of `links` beside the routes.
+/// The members of `links` in addition to the routes.
 const OTHER_LINKS: [&str; 2] = ["self", "base"];
 
 /// A route's name, and whether it is about an operation.
 pub(super) type Link<'a> = (&'a str, bool);
 
-/// What is named where nothing has that name: where it would stand, and the names that there are.
+/// An unknown name: where it is used, and the names that exist there.
 #[derive(Debug)]
 struct Unknown<'a> {
     name: &'a str,
@@ -152,7 +152,7 @@ struct Unknown<'a> {
 }
 
 impl Unknown<'_> {
-    /// `; did you mean …?`, or nothing.
+    /// `; did you mean …?`, or empty.
     fn question(&self) -> String {
         let Self { name, within, known } = self;
         let near = near::nearest(name, known.iter().copied());
@@ -160,7 +160,7 @@ impl Unknown<'_> {
     }
 }
 
-/// The members of a variable, in any template.
+/// The shape of a variable, in any template.
 pub(super) fn shape(variable: &str) -> Shape {
     let tables = [ALWAYS, OF_OPERATIONS, OF_EVENTS, OF_LISTS, OF_REFUSALS];
     let found = tables.into_iter().flatten().find(|(name, _)| *name == variable);
@@ -168,7 +168,7 @@ pub(super) fn shape(variable: &str) -> Shape {
 }
 
 impl Shape {
-    /// What is within it under that name, or the names that there are. `links` has those of routes.
+    /// The shape of the member with that name; otherwise the names that exist. `links` has the routes' names.
     pub(super) fn member<'a>(self, name: &str, links: &[&'a str]) -> Result<Self, Vec<&'a str>> {
         let tables: &[&Names] = match self {
             Open | Many(_) | Operations => return Ok(Open),
@@ -186,7 +186,7 @@ impl Shape {
     }
 }
 
-/// Adds the variables of events to those that are known.
+/// Accepts the variables of events in addition to those that are known.
 pub(super) fn or_of_events(variable: &str, known: Result<(), String>) -> Result<(), String> {
     let names = || OF_EVENTS.iter().map(|(name, _)| *name);
     match known {
@@ -197,7 +197,7 @@ pub(super) fn or_of_events(variable: &str, known: Result<(), String>) -> Result<
 }
 
 impl Topic {
-    /// The subject of a route's answers.
+    /// The topic of a route's answers.
     pub(super) fn of(target: &Target) -> Self {
         match target {
             Target::Mount => Self::Mount,
@@ -206,8 +206,8 @@ impl Topic {
         }
     }
 
-    /// Refuses a variable that templates about this do not have, with the one that was probably meant: `; did you mean
-    /// …?`, or nothing.
+    /// Refuses a variable that templates with this topic lack; the error has the one that was probably meant: `; did
+    /// you mean …?`, or is empty.
     pub(super) fn check(self, variable: &str, links: &[Link<'_>]) -> Result<(), String> {
         self.find(variable, links).map_err(|unknown| unknown.question())
     }
@@ -226,7 +226,7 @@ impl Topic {
             let known = roots.map(|(name, _)| *name).collect();
             return Err(Unknown { name: root, within: "", known });
         };
-        // Where there is no operation, nothing leads to one.
+        // Without an operation there are no links to one.
         let links =
             links.iter().filter(|(_, of_operation)| self == Self::Operation || !of_operation);
         let links: Vec<&str> = links.map(|(name, _)| *name).collect();

@@ -17,18 +17,18 @@ use crate::operation::{
     mark, query,
 };
 
-/// An operation, and what has been read of it.
+/// An operation, with the data that was read.
 #[derive(Clone, Debug)]
 pub struct Subject<'a> {
     /// The operation.
     pub operation: &'a Operation,
-    /// The input's bytes, where they are at hand.
+    /// The input's bytes, if they were read.
     pub input: Option<&'a [u8]>,
-    /// The result's bytes, where they are at hand.
+    /// The result's bytes, if they were read.
     pub result: Option<&'a [u8]>,
-    /// The most bytes of a payload that an operation carries within itself.
+    /// The largest payload that an operation carries itself, in bytes.
     pub inline_limit: u64,
-    /// Its history, where a template asks for it.
+    /// Its history, if a template uses it.
     pub history: Vec<Record>,
     /// The effect of a dismissal: `cancelled` or `deleted`.
     pub dismissed: Option<&'static str>,
@@ -41,9 +41,9 @@ pub struct Record {
     pub number: u64,
     /// The time.
     pub at: Timestamp,
-    /// The state as of then.
+    /// The state after it.
     pub state: StateName,
-    /// The text of a log line; a transition has none.
+    /// The text of a log line; `None` for a transition.
     pub text: Option<String>,
 }
 
@@ -52,20 +52,20 @@ pub struct Record {
 pub struct Refusal<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// Why, for programs.
+    /// The reason, for programs.
     pub reason: &'a str,
-    /// Why in general.
+    /// The reason in general.
     pub title: &'a str,
-    /// Why, for people.
+    /// The reason, for people.
     pub message: &'a str,
-    /// Seconds after which to try again.
+    /// Seconds until a retry makes sense.
     pub retry_after: Option<u64>,
-    /// The methods that are possible, where another one was refused.
+    /// The allowed methods, if another one was refused.
     pub allow: Option<&'a str>,
 }
 
 impl Subject<'_> {
-    /// The view, but for the dialect's own name of the state.
+    /// The view, without the dialect's own name of the state.
     pub(super) fn view(&self, dialect: &Dialect, scene: &Scene<'_>) -> View {
         let operation = self.operation;
         let (submission, life, id) = (&operation.submission, &operation.life, operation.id());
@@ -137,7 +137,7 @@ impl Subject<'_> {
             .into()
     }
 
-    /// The request that became the operation. Without one, as for what was submitted otherwise, its parts are none.
+    /// The request that became the operation. Without one, its parts are none.
     fn request(&self, relay_prefix: &str) -> Json {
         let submission = &self.operation.submission;
         let http = submission.input.as_ref().and_then(|input| input.http.as_deref());
@@ -185,7 +185,7 @@ fn text_of(bytes: &[u8]) -> Option<&str> {
 }
 
 impl Refusal<'_> {
-    /// Its variables in `[[problem]]`.
+    /// The variables in `[[problem]]`.
     pub(super) fn view(&self) -> Json {
         let Self { status, reason, title, message, retry_after, allow } = self;
         json!({
@@ -199,8 +199,8 @@ impl Refusal<'_> {
     }
 }
 
-/// A whole number that JavaScript holds exactly, always the same for one operation. Many operations could share one,
-/// if there were very many: it is to be shown, not to be looked up.
+/// A whole number that JavaScript represents exactly, always the same for one operation. Among very many operations,
+/// two may share one: it is for display, not for lookups.
 fn number(id: OperationId) -> u64 {
     let [.., a, b, c, d, e, f, g, h] = *id.as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h]) & ((1 << 53) - 1)
@@ -217,7 +217,7 @@ fn record(record: &Record) -> Json {
     })
 }
 
-/// The errors that it ended with, and the warnings.
+/// The errors with which it ended, and the warnings.
 fn outcome(operation: &Operation) -> (&[OperationError], &[OperationError]) {
     let State::Done { outcome, .. } = &operation.life.state else { return (&[], &[]) };
     match outcome {
@@ -229,7 +229,7 @@ fn outcome(operation: &Operation) -> (&[OperationError], &[OperationError]) {
     }
 }
 
-/// Errors of one operation as templates see them.
+/// An operation's errors, as templates see them.
 struct Errors<'a> {
     id: OperationId,
     codes: &'a BTreeMap<String, String>,
@@ -241,7 +241,7 @@ impl Errors<'_> {
         errors.iter().enumerate().map(|(at, error)| self.view(error, &place(at))).collect()
     }
 
-    /// The recursion is as deep as causes may be nested.
+    /// The recursion is limited by the nesting of causes.
     fn view(&self, error: &OperationError, place: &str) -> Json {
         let given = error.metadata.get("id").cloned();
         json!({
@@ -259,7 +259,7 @@ impl Errors<'_> {
         })
     }
 
-    /// A UUID that is the same whenever it is asked for: version 8, of the operation and the error's place in it.
+    /// A UUID that is always the same: version 8, made of the operation and the error's place in it.
     fn id_of(&self, place: &str) -> String {
         let mut hash = Sha256::new();
         hash.update(self.id.as_bytes());

@@ -1,7 +1,7 @@
-//! Memory for requests that wait for the committer, and its shares for tenants.
+//! Limits the memory of requests that wait for the committer, in total and for each tenant.
 //!
-//! A tenant may have three times as much waiting as is free: alone it can take three quarters of all the room, and
-//! however many tenants take their share, some room is left for the next.
+//! A tenant may take three times as much as is free: alone it can take three quarters of the total, and however many
+//! tenants take their share, some room is left for the next.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -11,10 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::operation::TenantId;
 
-/// So many times what is free a tenant may take.
+/// A tenant may take this many times the free room.
 const TIMES_FREE: u64 = 3;
 
-/// The room. Clones are the same.
+/// The admission limit. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Admission {
     most_requests: u64,
@@ -36,14 +36,14 @@ struct Share {
     kib: u64,
 }
 
-/// Room that a request takes until this is dropped.
+/// Room that a request takes until this value is dropped.
 #[derive(Debug)]
 pub(super) struct Admitted {
     _memory: OwnedSemaphorePermit,
     _share: Option<Held>,
 }
 
-/// A share that a tenant's request has.
+/// A request's part in its tenant's share.
 #[derive(Debug)]
 struct Held {
     shares: Arc<Mutex<Shares>>,
@@ -62,7 +62,7 @@ impl Admission {
         }
     }
 
-    /// Room for a tenant's request; nothing where there is none, or others are to have it.
+    /// Reserves room for a tenant's request; `None` if the total or the tenant's share does not allow it.
     pub(super) fn try_admit(&self, tenant: &TenantId, bytes: usize) -> Option<Admitted> {
         let kib = kib(bytes);
         let free_kib = self.memory.available_permits() as u64;
@@ -84,12 +84,12 @@ impl Admission {
         Some(Admitted { _memory: memory, _share: Some(held) })
     }
 
-    /// How many requests there is room for.
+    /// The maximum number of waiting requests.
     pub(super) fn most_requests(&self) -> u64 {
         self.most_requests
     }
 
-    /// Room for what cannot be refused: waits for it. The largest passes alone. Nothing once the room is closed.
+    /// Waits for room for a request that must not be refused. `None` once closed. One beyond the total passes alone.
     pub(super) async fn admit(&self, bytes: usize) -> Option<Admitted> {
         let kib = kib(bytes).min(self.most_kib);
         let memory = Arc::clone(&self.memory).acquire_many_owned(kib).await.ok()?;
@@ -116,7 +116,7 @@ fn lock(shares: &Mutex<Shares>) -> MutexGuard<'_, Shares> {
     shares.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Bytes as permits.
+/// Bytes as semaphore permits, one a KiB.
 fn kib(bytes: usize) -> u32 {
     u32::try_from(bytes.div_ceil(1_024)).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,6 @@
-//! Operations that are likely to be needed soon, as of their last commit: a transition then costs no read, nor does
-//! a read of an operation that has just changed or a result that has just been recorded. Bounded in bytes, contents
-//! included; everything else is in the store.
+//! Operations that are likely to be needed soon, as of their last commit. They save the reads of a transition, of an
+//! operation that has just changed, and of a result that has just been recorded. Bounded in bytes, contents included;
+//! everything else is in the store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,19 +11,19 @@ use super::round::transition::Transition;
 use super::watch::item::Committed;
 use crate::operation::{Operation, OperationId, Revision};
 
-/// The size of an entry without the operation.
+/// The size of an entry without the operation, in bytes.
 const ENTRY_BYTES: usize = 128;
-/// How many of an operation's last transitions are kept: those of an ordinary life.
+/// The last transitions that are kept of an operation: enough for a normal life.
 const RECENT: usize = 3;
 
 #[derive(Debug)]
 struct Entry {
     operation: Arc<Operation>,
-    /// Those of the input; once it is done, those of the result.
+    /// Contents of the input; once the operation is done, those of the result.
     contents: Option<Bytes>,
-    /// The last transitions, without a gap.
+    /// The last transitions, without gaps.
     recent: Vec<Committed>,
-    /// While a commit changes it: a reader of the store may be ahead of this.
+    /// Set while a commit changes the operation, because a reader of the store may be ahead of this entry.
     held: bool,
 }
 
@@ -48,7 +48,7 @@ impl Entry {
     }
 }
 
-/// The cache. Its task writes it with each commit, before notifications; other tasks read in between.
+/// The cache. The committer writes it with each commit, before it notifies; other tasks read it in between.
 #[derive(Debug)]
 pub(super) struct Cache(Mutex<Entries>);
 
@@ -60,7 +60,7 @@ struct Entries {
 }
 
 impl Cache {
-    /// Keeps at most that many bytes.
+    /// Keeps at most `most` bytes.
     pub(super) fn new(most: usize) -> Self {
         Self(Mutex::new(Entries { by_id: LruCache::new_unbounded(), most, bytes: 0 }))
     }
@@ -69,15 +69,15 @@ impl Cache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The operation as everybody may see it: not while a commit changes it.
+    /// The operation, unless a commit is changing it.
     pub(super) fn read(&self, id: OperationId) -> Option<Arc<Operation>> {
         let mut entries = self.lock();
         let entry = entries.by_id.get(&id).filter(|entry| !entry.held)?;
         Some(Arc::clone(&entry.operation))
     }
 
-    /// The operation with its transitions after that revision, as of a commit that a next one may be changing; `None`
-    /// if they are not at hand.
+    /// The operation with its transitions after that revision; a commit may be changing it. `None` if the transitions
+    /// are not all cached.
     pub(super) fn since(
         &self,
         id: OperationId,
@@ -91,7 +91,7 @@ impl Cache {
         (recent.len() as u64 == missing).then(|| (Arc::clone(operation), recent))
     }
 
-    /// These transitions are committed, and their operations put.
+    /// Adds committed transitions to the entries of their operations, which must have been put before.
     pub(super) fn follow(&self, transitions: &[Transition]) {
         let mut entries = self.lock();
         let Entries { by_id, most, bytes } = &mut *entries;
@@ -107,7 +107,7 @@ impl Cache {
         entries.make_room();
     }
 
-    /// These are about to be changed in the store. What comes next is [`Cache::put`] or [`Cache::remove`].
+    /// Marks operations that a commit is about to change. [`Cache::put`] or [`Cache::remove`] must follow.
     pub(super) fn hold(&self, ids: impl Iterator<Item = OperationId>) {
         let mut entries = self.lock();
         for id in ids {
@@ -122,12 +122,12 @@ impl Cache {
         self.lock().by_id.get(&id).map(|entry| Arc::clone(&entry.operation))
     }
 
-    /// The input's contents, if they are still here.
+    /// The input's contents, if they are cached.
     pub(super) fn input(&self, id: OperationId) -> Option<Bytes> {
         self.contents(id, false)
     }
 
-    /// The result's contents, if they are still here. They never change.
+    /// The result's contents, if they are cached. They never change.
     pub(super) fn result(&self, id: OperationId) -> Option<Bytes> {
         self.contents(id, true)
     }
@@ -138,7 +138,7 @@ impl Cache {
         entry.contents.clone()
     }
 
-    /// Keeps an operation as committed with the contents of its input, which stay until it is done, or with those of its
+    /// Stores a committed operation with its contents: those of the input until the operation is done, those of the
     /// result from then on.
     pub(super) fn put(
         &self,
@@ -152,14 +152,14 @@ impl Cache {
             Some(entry) => (entry.recent, entry.operation.is_done(), entry.contents),
             None => (Vec::new(), false, None),
         };
-        // The result of one that was done before is its result still.
+        // An operation that was done before still has the same result.
         let contents = contents.filter(|_| was_done == operation.is_done());
         let new = if operation.is_done() { result } else { input };
         let contents = contents.or(new);
         entries.insert(Entry { operation, contents, recent, held: false });
     }
 
-    /// Forgets an operation.
+    /// Removes an operation.
     pub(super) fn remove(&self, id: OperationId) {
         self.lock().take_out(id);
     }
@@ -173,7 +173,7 @@ impl Entries {
     }
 
     fn insert(&mut self, mut entry: Entry) {
-        // One must not push out all the others.
+        // One entry must not push out all others.
         if entry.bytes() > self.most / 16 {
             entry.recent = Vec::new();
         }
@@ -188,7 +188,7 @@ impl Entries {
         self.make_room();
     }
 
-    /// Those that were used longest ago make room.
+    /// Removes the least recently used entries until the rest fits.
     fn make_room(&mut self) {
         while self.bytes > self.most
             && let Some((_, evicted)) = self.by_id.remove_lru()
@@ -300,7 +300,7 @@ mod tests {
         end(&cache, 1);
         assert_eq!(lengths(&cache), [None, Some(10)]);
         assert_eq!(cache.result(id(1)).as_deref(), Some(&b"result"[..]));
-        // Looked at by a commit that changes nothing of it.
+        // A commit read it and changed nothing.
         cache.put(Arc::new(cancelled(&operation(1, at(0)))), None, None);
         assert_eq!(cache.result(id(1)).as_deref(), Some(&b"result"[..]));
         cache.remove(id(2));

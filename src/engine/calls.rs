@@ -32,7 +32,7 @@ mod watching;
 
 pub use open::EngineTask;
 
-/// The way to the engine. Cheap to clone.
+/// A handle to the engine. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {
     shared: Arc<Shared>,
@@ -47,47 +47,47 @@ impl Engine {
         &self.shared.clock
     }
 
-    /// What is counted.
+    /// The engine's counters.
     pub fn meters(&self) -> &Arc<Meters> {
         &self.shared.meters
     }
 
-    /// Makes spans of what happens.
+    /// Makes spans of operations' transitions.
     pub fn spans(&self) -> &Spans {
         &self.shared.spans
     }
 
-    /// The limits of tenants, as they hold now.
+    /// The current limits of tenants.
     pub fn limits(&self) -> Arc<LimitTable> {
         self.shared.limits()
     }
 
-    /// These limits hold from now on. What waits because of those before is looked at anew.
+    /// Replaces the limits, and examines again what waits because of the old ones.
     pub async fn set_limits(&self, limits: Arc<LimitTable>) -> Result<(), EngineError> {
         self.shared.set_limits(limits);
         self.send(Request::LimitsChanged).await
     }
 
-    /// How many operations are not done.
+    /// The number of operations that are not done.
     pub fn outstanding(&self) -> u64 {
         self.shared.counts().all()
     }
 
-    /// Whether the store takes writes, to be watched.
+    /// Watches whether the store accepts writes.
     pub fn store_health(&self) -> signal::Receiver<StoreHealth> {
         self.shared.health.subscribe()
     }
 
-    /// Asks the store whether its storage is still there. If not, writes are refused until the store takes them again.
+    /// Checks that the store's storage is still there. If not, writes are refused until the store accepts them again.
     pub async fn check_store(&self) {
         if let Err(error) = self.shared.store.check().await {
-            // A queue without room has commits behind it, which find out as well.
+            // If the queue is full, the commits in it will notice the failure as well.
             let _ = self.requests.try_send(Request::StoreFailed(error));
         }
     }
 
     /// Refuses a submission for which there is no room now, before its input is read. A known
-    /// idempotency key is let in whatever the load, because it is no new work.
+    /// idempotency key is admitted whatever the load, because it makes no new work.
     pub async fn admit(&self, new: &NewOperation) -> Result<(), EngineError> {
         self.shared.health.check()?;
         let full = self.shared.counts().submit(new, &mut Added::default(), &self.shared.limits());
@@ -98,8 +98,8 @@ impl Engine {
         if found.into_iter().flatten().next().is_some() { Ok(()) } else { full }
     }
 
-    /// Stores submissions in one commit; returns each result in its place. Refused at once where there is
-    /// no room for it, and while the store takes no writes.
+    /// Stores submissions in one commit; returns the results in the same order. Refuses at once if there is
+    /// no room, or while the store accepts no writes.
     pub async fn submit(
         &self,
         items: Vec<NewOperation>,
@@ -107,7 +107,7 @@ impl Engine {
         self.store(items, SubmitMode::Each).await
     }
 
-    /// The same with submissions that are to be watched, by [`Engine::follow`].
+    /// Like [`Engine::submit`], for submissions that [`Engine::follow`] will watch.
     pub async fn submit_watched(
         &self,
         items: Vec<NewOperation>,
@@ -115,8 +115,8 @@ impl Engine {
         self.store(items, SubmitMode::Watched).await
     }
 
-    /// Stores a batch, which is the first of these, with the others as its children: all of them or none. What one of them
-    /// is refused for is the error of each.
+    /// Stores a batch, which is the first of these, with the others as its children: all or none. If one of them is
+    /// refused, all results have its error.
     pub async fn submit_batch(
         &self,
         items: Vec<NewOperation>,
@@ -144,7 +144,7 @@ impl Engine {
         Ok(submitted.into_iter().map(count).collect())
     }
 
-    /// The error, which counts if a limit was reached.
+    /// Returns the error, and counts it if a limit was reached.
     pub fn refused(&self, error: EngineError) -> EngineError {
         if let Some(limit) = error.limit() {
             self.shared.meters.refusals.one(limit);
@@ -152,10 +152,10 @@ impl Engine {
         error
     }
 
-    /// Applies a command; returns once its outcome is durable. Waits for room: what a worker reports cannot be
-    /// refused for want of it. Refused at once while the store takes no writes.
+    /// Applies a command; returns once its outcome is durable. Waits for room, because a worker's report must not be
+    /// refused for lack of room. Refuses at once while the store accepts no writes.
     pub fn apply(&self, work: Apply) -> impl Future<Output = Result<Applied, EngineError>> + Send {
-        // Not within the future: each future that waits for another holds all that the other does.
+        // Boxed outside the future: each future that awaits another one is as large as both.
         let work = Box::new(work);
         async move {
             self.shared.health.check()?;
@@ -165,7 +165,7 @@ impl Engine {
             let (reply, answer) = oneshot::channel();
             self.send(Request::Apply { work, reply, admission }).await?;
             match answer.await.map_err(|_| closed())? {
-                // To a worker it makes no difference why.
+                // A worker needs no distinction between expired and unknown operations.
                 Err(EngineError::NotFound) if !by_worker => {
                     Err(Box::pin(self.absent(&scope, id)).await)
                 }
@@ -183,7 +183,7 @@ impl Engine {
         self.connect_to(hello, None, sender).await
     }
 
-    /// The same for a place of a poll, where the lease of an attempt lives by itself.
+    /// Like [`Engine::connect`], also for a place of a poll, whose attempt has a lease of `attempt_lease`.
     pub(super) async fn connect_to(
         &self,
         hello: WorkerHello,
@@ -207,7 +207,7 @@ impl Engine {
         }
     }
 
-    /// Asks the store for a session that another replica may have.
+    /// Takes over a session from the store that another replica may hold.
     pub(super) async fn take_over(&self, session: SessionId, scope: Scope) -> Taken {
         let Some(store) = self.shared.store.shared() else { return Taken::Gone };
         let lease = session.lease(self.lease_duration).max(self.lease_duration);
@@ -218,18 +218,18 @@ impl Engine {
         }
     }
 
-    /// A worker gave a sign of life.
+    /// Renews a session whose worker gave a sign of life.
     pub async fn renew(&self, session: SessionId) -> Result<(), EngineError> {
         self.send(Request::Renew { session }).await
     }
 
-    /// A worker takes no more work.
+    /// Assigns no more work to a session.
     pub async fn drain(&self, session: SessionId) -> Result<(), EngineError> {
         self.send(Request::Drain { session }).await
     }
 
-    /// A worker's stream has ended. Where there is no room for the request, the engine finds out when it looks over
-    /// its sessions; such a stream is given nothing meanwhile.
+    /// Reports that a worker's stream has ended. If the queue has no room for the request, the engine notices at its
+    /// next check of sessions, and assigns nothing to the stream meanwhile.
     pub fn disconnect(&self, connected: Connected) {
         let Connected { session, stream, .. } = connected;
         let _ = self.requests.try_send(Request::Disconnect { session, stream });
@@ -242,7 +242,7 @@ impl Engine {
         answer.await.map_err(|_| closed())
     }
 
-    /// A worker reports how far an attempt has come. Ignored if the attempt is not its own.
+    /// Records a worker's progress report. Ignored if the worker does not hold the attempt.
     pub async fn progress(
         &self,
         session: SessionId,
@@ -253,10 +253,10 @@ impl Engine {
         self.send(Request::Progress { session, id, attempt, progress }).await
     }
 
-    /// An operation within the scope as it is now.
+    /// The present state of an operation within the scope.
     pub async fn get(&self, scope: &Scope, id: OperationId) -> Result<Operation, EngineError> {
         let shares = self.shared.store.shared().is_some();
-        // What others have committed since is not in the cache.
+        // The cache does not have what other replicas have committed since.
         let cached = if shares { None } else { self.shared.cache.read(id) };
         let found = match cached {
             Some(operation) => Some(Operation::clone(&operation)),
@@ -275,7 +275,7 @@ impl Engine {
         }
     }
 
-    /// Why an operation of the scope is not there: its retention has removed it, or there was none.
+    /// Why the scope has no such operation: retention removed it, or it never existed.
     async fn absent(&self, scope: &Scope, id: OperationId) -> EngineError {
         let now = self.shared.clock.now();
         match self.shared.store.tombstone(id).await {
@@ -287,7 +287,7 @@ impl Engine {
         }
     }
 
-    /// The contents of a payload of an operation that the caller may see.
+    /// The contents of a payload of an operation that the caller may read.
     pub async fn payload(
         &self,
         id: OperationId,
@@ -303,7 +303,7 @@ impl Engine {
         }
     }
 
-    /// Of each object, whether a payload of a stored operation is in it.
+    /// For each object, whether a stored operation has a payload in it.
     pub async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, EngineError> {
         Ok(self.shared.store.known_objects(ids).await?)
     }
@@ -314,7 +314,7 @@ impl Engine {
         Ok(self.shared.refresh(page).await)
     }
 
-    /// A page of the history of an operation that the caller may see.
+    /// A page of the history of an operation that the caller may read.
     pub async fn history(&self, query: HistoryQuery) -> Result<Vec<HistoryEntry>, EngineError> {
         Ok(self.shared.store.history(query).await?)
     }

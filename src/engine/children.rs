@@ -1,4 +1,4 @@
-//! How many children batches have, as they were counted last: many who ask at once cost one count.
+//! Recent counts of batches' children, so that many concurrent requests cost one count.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,15 +10,15 @@ use super::clock::Moment;
 use super::round::transition::Transition;
 use crate::operation::{ChildCounts, OperationId};
 
-/// For so long a count is taken for what is there.
+/// How long a count is used.
 const FRESH: Duration = Duration::from_millis(250);
-/// Batches whose counts are kept.
+/// The maximum number of batches whose counts are kept.
 const KEPT: usize = 1_024;
 
 #[derive(Debug)]
 pub(super) struct ChildrenBoard {
     counts: Mutex<LruCache<OperationId, (Moment, ChildCounts)>>,
-    /// A batch was submitted here.
+    /// Notified when a batch is submitted here.
     submitted: Notify,
 }
 
@@ -33,19 +33,19 @@ impl ChildrenBoard {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was counted a moment ago.
+    /// The batch's count, if it is recent.
     pub(super) fn fresh(&self, batch: OperationId, now: Moment) -> Option<ChildCounts> {
         let mut counts = self.lock();
         let (at, found) = counts.get(&batch)?;
         (now.since(*at) < FRESH).then_some(*found)
     }
 
-    /// It was counted, of what was there at that moment or later.
+    /// Stores a count of the children that existed at `at` or later.
     pub(super) fn put(&self, batch: OperationId, at: Moment, counts: ChildCounts) {
         self.lock().insert(batch, (at, counts));
     }
 
-    /// Whoever has submitted a child sees it in the next count.
+    /// Drops the count of a batch that has got a child, so that the child's submitter sees it in the next count.
     pub(super) fn committed(&self, transition: &Transition) {
         if transition.before.is_some() {
             return;
@@ -59,7 +59,7 @@ impl ChildrenBoard {
         }
     }
 
-    /// Returns when a batch was submitted here since this was last asked.
+    /// Returns when a batch has been submitted here since the last call.
     pub(super) async fn submitted(&self) {
         self.submitted.notified().await;
     }

@@ -19,7 +19,7 @@ use crate::operation::{OperationId, Timestamp};
 pub struct Moment(Duration);
 
 impl Moment {
-    /// The latest moment there is; "never" where a moment is required.
+    /// The latest possible moment; "never" where a moment is required.
     pub const MAX: Self = Self(Duration::MAX);
 
     /// The moment at which the monotonic clock shows `elapsed`.
@@ -41,7 +41,7 @@ impl Moment {
 /// Both clocks at the beginning of a round.
 pub(crate) type Now = (Timestamp, Moment);
 
-/// Both clocks, and waiting for a time to come.
+/// Both clocks, and timers on them.
 #[async_trait]
 pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     /// The wall time now.
@@ -57,7 +57,7 @@ pub trait Clock: std::fmt::Debug + Send + Sync + 'static {
     async fn sleep_until_moment(&self, at: Moment);
 }
 
-/// The longest time for which a timer is set. The runtime's timers do not take every duration.
+/// The longest single timer, because the runtime's timers do not accept every duration.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
 /// The machine's clocks.
@@ -100,7 +100,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// Two manual clocks.
+/// A wall clock and a monotonic clock that are set by hand.
 #[derive(Debug)]
 pub struct ManualClock(watch::Sender<(Timestamp, Moment)>);
 
@@ -141,13 +141,13 @@ impl Clock for ManualClock {
     }
 }
 
-/// Makes UUIDv7s of a given time. They rise in the order in which they are made, unless the clock is
-/// set back: an id always shows the millisecond that it was made in.
+/// Makes UUIDv7s of a given time, in rising order unless the clock is set back: an id always shows the millisecond in
+/// which it was made.
 #[derive(Debug, Default)]
 pub struct Ids(Mutex<(u64, ContextV7)>);
 
 impl Ids {
-    /// A new id of the time `now`.
+    /// A new id for the time `now`.
     pub fn uuid(&self, now: Timestamp) -> Uuid {
         let micros = now.micros().max(0).unsigned_abs();
         let nanos = u32::try_from(micros % 1_000_000).unwrap_or(0) * 1_000;
@@ -160,7 +160,7 @@ impl Ids {
         Uuid::new_v7(uuid::Timestamp::from_unix(&last.1, micros / 1_000_000, nanos))
     }
 
-    /// A new operation's id.
+    /// A new operation id for the time `now`.
     pub fn operation(&self, now: Timestamp) -> OperationId {
         OperationId::from_uuid(self.uuid(now))
     }

@@ -1,4 +1,4 @@
-//! How the engine is set up.
+//! The engine's configuration.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,34 +11,34 @@ use crate::operation::limits::LimitTable;
 use crate::operation::{ObjectId, Operation};
 use crate::spans::Spans;
 
-/// How the engine is set up.
+/// The engine's configuration.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
-    /// How long leases live without a sign of their worker.
+    /// How long a lease lasts after its worker's last sign of life.
     pub lease_duration: Duration,
-    /// Most operations that are not done.
+    /// The maximum number of operations that are not done.
     pub max_outstanding: u64,
-    /// How much each tenant may have.
+    /// The limits of tenants.
     pub limits: Arc<LimitTable>,
-    /// Most worker sessions.
+    /// The maximum number of worker sessions.
     pub max_sessions: usize,
-    /// Most requests that wait for the committer.
+    /// The maximum number of requests that wait for the committer.
     pub queued_requests: usize,
-    /// Most bytes of requests that wait for the committer: submissions, and workers' reports.
+    /// The maximum size of requests that wait for the committer (submissions and workers' reports), in bytes.
     pub queued_bytes: usize,
-    /// Most bytes of operations and their inputs that are kept in memory for their next transition.
+    /// The maximum size of cached operations with their contents, in bytes.
     pub cached_bytes: usize,
-    /// How long it is remembered that an operation was there, after its retention has removed it.
+    /// How long a tombstone is kept after retention has removed the operation.
     pub tombstone_retention: Duration,
-    /// Of how many operations this is remembered at most; the oldest go first.
+    /// The maximum number of tombstones; the oldest are removed first.
     pub max_tombstones: u64,
     /// Receives ids of objects whose operations were removed; if it is full or absent, the sweep collects them.
     pub discarded_objects: Option<mpsc::Sender<ObjectId>>,
-    /// Whether a reader (webhooks) still needs old entries of the log: then they are not deleted yet, for a while.
+    /// Whether a reader (webhooks) still needs old log entries: then their deletion is delayed, within bounds.
     pub log_is_wanted: Arc<AtomicBool>,
-    /// Counts what happens.
+    /// The engine's counters.
     pub meters: Arc<Meters>,
-    /// Makes spans of what happens.
+    /// Makes spans of operations' transitions.
     pub spans: Spans,
     /// Seeds the jitter of retries.
     pub seed: u64,
@@ -66,7 +66,7 @@ impl Default for EngineConfig {
 }
 
 impl EngineConfig {
-    /// Says that an operation's objects are to go.
+    /// Reports the objects of a removed operation, so that they are deleted.
     pub(crate) fn discard_objects(&self, operation: &Operation) {
         let payloads = [operation.submission.input.as_ref(), operation.result()];
         for object in payloads.into_iter().flatten().filter_map(|info| info.object) {

@@ -1,4 +1,4 @@
-//! Whether the store takes writes, for all readers. Notified once per change.
+//! Whether the store accepts writes, for all readers. Readers are notified once per change.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,16 +8,16 @@ use super::clock::{Moment, Now};
 use super::request::EngineError;
 use crate::operation::Timestamp;
 
-/// Whether the store takes writes.
+/// Whether the store accepts writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreHealth {
-    /// It does.
+    /// The store accepts writes.
     Writable,
-    /// It does not: new work is refused, what is stored can be read, and the store is tried again.
+    /// The store accepts no writes: new work is refused, stored data can be read, and the store is retried.
     Failing {
-        /// Why, in the store's words.
+        /// The store's error.
         reason: String,
-        /// Since when.
+        /// When the store began to fail.
         since: Timestamp,
     },
 }
@@ -26,7 +26,7 @@ pub enum StoreHealth {
 #[derive(Debug)]
 pub(super) struct HealthBoard {
     health: watch::Sender<StoreHealth>,
-    /// When it began to fail, if it does.
+    /// When the store began to fail, while it fails.
     failing_since: Mutex<Moment>,
 }
 
@@ -37,12 +37,12 @@ impl Default for HealthBoard {
 }
 
 impl HealthBoard {
-    /// Notified of changes.
+    /// Subscribes to changes.
     pub(super) fn subscribe(&self) -> watch::Receiver<StoreHealth> {
         self.health.subscribe()
     }
 
-    /// Refuses what would have to be written while nothing can be.
+    /// Refuses calls that need a write while the store accepts none.
     pub(super) fn check(&self) -> Result<(), EngineError> {
         match *self.health.borrow() {
             StoreHealth::Writable => Ok(()),
@@ -50,7 +50,7 @@ impl HealthBoard {
         }
     }
 
-    /// A write failed, or takes too long.
+    /// Records that a write failed, or takes too long.
     pub(super) fn failing(&self, reason: String, (now, moment): Now) {
         self.health.send_if_modified(|health| {
             let since = match health {
@@ -67,7 +67,7 @@ impl HealthBoard {
         });
     }
 
-    /// A write succeeded.
+    /// Records that a write succeeded.
     pub(super) fn writable(&self, moment: Moment) {
         self.health.send_if_modified(|health| {
             if *health == StoreHealth::Writable {

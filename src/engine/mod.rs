@@ -4,22 +4,22 @@
 //! dispatch. Requests, workers and timers differ only in their commands. Nothing here knows of gRPC or HTTP.
 //!
 //! ```text
-//!   calls                      what the service may ask
+//! calls                      the calls of the service
 //!     | Request, reply
 //!     v
 //!   commit::committer          take, commit, notify; outages, commits in doubt
 //!     | Round       ^ Answers, Draft
 //!     v             |
-//!   commit::planner            decides a round; is told committed(draft) or abandoned(draft)
+//! commit::planner            decides a round; committed(draft) or abandoned(draft) follows
 //!     |            |
 //!     v            v
-//!   dispatch/    round/        who works on what        what one commit is made of
+//! dispatch/    round/        which worker runs what   the parts of one commit
 //!     |            |
 //!     +-----+------+
 //!           v
 //!   words and boards           request, cache, progress, health, watch::hub, clock
 //!           ^
-//!   watch/                     who looks on: its parts read the store and the hub
+//! watch/                     watches: its parts read the store and the hub
 //! ```
 //!
 //! No arrow points up. Read next: `commit::committer` for the road, `round` for how a round is split when it loses
@@ -89,17 +89,17 @@ struct Shared {
     progress: ProgressBoard,
     health: HealthBoard,
     children: ChildrenBoard,
-    /// The committer alone counts; callers that are about to submit read.
+    /// Only the committer updates them; callers that are about to submit read them.
     counts: Mutex<Counts>,
-    /// The workers here. Only the committer writes it.
+    /// The workers connected to this replica. Only the committer writes it.
     roster: Mutex<Roster>,
-    /// Workers of other replicas, as the store knew them at that moment.
+    /// Workers of other replicas, as the store had them at that moment.
     others: Mutex<Option<(Moment, Arc<[OtherWorker]>)>>,
-    /// Counts what happens.
+    /// The engine's counters.
     meters: Arc<Meters>,
-    /// Makes spans of what happens.
+    /// Makes spans of operations' transitions.
     spans: Spans,
-    /// How much tenants may have.
+    /// The limits of tenants.
     limits: RwLock<Arc<LimitTable>>,
 }
 

@@ -1,4 +1,4 @@
-//! Attempts for workers without a stream: polls, and leases that live by themselves.
+//! Attempts for workers without a stream: polls, and leases of single attempts.
 //!
 //! A poll has a slot for each attempt that it may take. A slot is an ordinary session, so polling workers and
 //! workers with streams are served from the same queues, in the same turns. It has room for one attempt, and only
@@ -15,8 +15,8 @@ use super::request::{AttemptLease, Request};
 use super::{Connected, Engine, EngineError, ToWorker, WorkerHello};
 use crate::operation::{Operation, Payload, Progress, Scope, SessionId};
 
-/// A poll that waits. What was handed to one that is dropped before it has ended goes back to the queue at once, and
-/// costs no attempt, because its client has not read it.
+/// A waiting poll. Attempts that were handed to a poll which is dropped before [`Poll::end`] return to the queue at
+/// once and do not count as attempts, because its client has not read them.
 #[derive(Debug)]
 pub struct Poll {
     engine: Engine,
@@ -26,9 +26,9 @@ pub struct Poll {
 }
 
 impl Engine {
-    /// Waits for attempts, up to as many as the worker runs at once, each of which has a lease of its own that lives for
-    /// `lease` without a sign of life. `session` names the session of each place: what is leased to it is handed to this
-    /// poll, and an earlier poll that waits with the same names ends.
+    /// Waits for attempts, at most as many as the worker runs at once. Each has a lease of its own that lasts `lease`
+    /// without a sign of life. `session` names the session of each place: what is leased to that session is handed to
+    /// this poll, and an earlier poll that waits with the same names ends.
     pub async fn poll(
         &self,
         hello: WorkerHello,
@@ -36,12 +36,12 @@ impl Engine {
         session: impl Fn(usize) -> Option<SessionId>,
     ) -> Result<Poll, EngineError> {
         let most = hello.max_in_flight;
-        // Room for an assignment of each, its cancel and its end.
+        // Room for an assignment, a cancel and an end for each place.
         let (sender, messages) = mpsc::channel(3 * most.max(1));
         let (places, handed) = (Vec::with_capacity(most), Vec::new());
         let mut poll = Poll { engine: self.clone(), places, messages, handed };
         let hello = WorkerHello { max_in_flight: 1, running: Vec::new(), ..hello };
-        // Together, so that one commit can start as many.
+        // All at once, so that one commit can start as many attempts.
         let places = (0..most).map(|number| {
             let hello = WorkerHello { resume: session(number), ..hello.clone() };
             self.connect_to(hello, Some(lease), sender.clone())
@@ -56,8 +56,8 @@ impl Engine {
         refused.map_or(Ok(poll), Err)
     }
 
-    /// A sign of life of an attempt without a stream, perhaps with its progress, which later reads see.
-    /// Whether its lease is known.
+    /// Renews the lease of an attempt without a stream, and records its progress, if any, which later reads see.
+    /// Returns whether the lease is known.
     pub async fn renew_attempt(
         &self,
         lease: AttemptLease,
@@ -72,14 +72,14 @@ impl Engine {
             if let Some(is_known) = answer.await.map_err(|_| closed())?? {
                 return Ok(is_known);
             }
-            // Every program with the attempt's token may renew it.
+            // Any program that has the attempt's token may renew it.
             taken = Some(self.take_over(session, Scope::All).await);
         }
     }
 }
 
 impl Poll {
-    /// Returns when an attempt has come, or none can come any more. Can be called again.
+    /// Returns when an attempt has arrived, or none can arrive any more. Can be called again.
     pub async fn wait(&mut self) {
         while self.handed.is_empty() {
             match self.messages.recv().await {
@@ -89,8 +89,8 @@ impl Poll {
         }
     }
 
-    /// Ends the poll. The attempts that were handed to it, with their inputs, are the caller's from now on, and their
-    /// leases begin. Refused as unavailable where an attempt is there that could not be handed to it again.
+    /// Ends the poll and returns the attempts that were handed to it, with their inputs; their leases begin now.
+    /// Returns Unavailable if a place holds an attempt that could not be handed over again.
     pub async fn end(mut self) -> Result<Vec<(Arc<Operation>, Option<Payload>)>, EngineError> {
         let (reply, answer) = oneshot::channel();
         let places = self.places.clone();
@@ -108,7 +108,7 @@ impl Poll {
         Ok(std::mem::take(&mut self.handed))
     }
 
-    /// Of a cancel or the end of an attempt, its worker hears with its first sign of life.
+    /// Keeps assignments only: the worker learns of a cancel or an end in the response to its first renewal.
     fn take(&mut self, message: ToWorker) {
         if let ToWorker::Assignment { operation, input } = message {
             self.handed.push((operation, input));

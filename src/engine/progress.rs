@@ -14,7 +14,7 @@ pub(super) struct ProgressBoard(Mutex<Board>);
 #[derive(Debug, Default)]
 struct Board {
     latest: HashMap<OperationId, Entry>,
-    /// Published progress of attempts that are over.
+    /// Operations whose published progress is of an attempt that has ended.
     ended: Vec<OperationId>,
 }
 
@@ -22,7 +22,7 @@ struct Board {
 struct Entry {
     attempt: Attempt,
     progress: Progress,
-    /// Whether it, or what was here before, was left for other replicas.
+    /// Whether this entry, or one that it replaced, was published to other replicas.
     is_left: bool,
     is_news: bool,
 }
@@ -32,7 +32,7 @@ impl ProgressBoard {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces what is known of an attempt.
+    /// Replaces the progress of an attempt.
     pub(super) fn set(&self, id: OperationId, attempt: Attempt, progress: Progress) {
         let mut board = self.lock();
         let is_left = board.latest.get(&id).is_some_and(|before| before.is_left);
@@ -45,7 +45,7 @@ impl ProgressBoard {
         board.latest.get(&id).filter(|it| it.attempt == attempt).map(|it| it.progress.clone())
     }
 
-    /// Forgets an operation, whose life now holds it, or which is another replica's now.
+    /// Forgets an operation because its life now has the progress, or because another replica has its worker.
     pub(super) fn clear(&self, id: OperationId) {
         let mut board = self.lock();
         if board.latest.remove(&id).is_some_and(|entry| entry.is_left) {
@@ -53,7 +53,7 @@ impl ProgressBoard {
         }
     }
 
-    /// The operation with the news of its running attempt, if there are any.
+    /// The operation with its running attempt's latest progress, if there is any.
     pub(super) fn refresh(&self, mut operation: Operation) -> Operation {
         if operation.life.state.lease().is_some()
             && let Some(progress) = self.get(operation.id(), operation.life.attempt)
@@ -67,7 +67,7 @@ impl ProgressBoard {
     pub(super) fn to_leave(&self) -> (Vec<AttemptProgress>, Vec<OperationId>) {
         let mut board = self.lock();
         let Board { latest, ended } = &mut *board;
-        // What is left of a later attempt takes the place of what was left of the one that is over.
+        // Progress of a later attempt replaces what was published of the earlier one.
         let mut ended = std::mem::take(ended);
         ended.retain(|id| !latest.contains_key(id));
         let mut news: Vec<AttemptProgress> = Vec::new();
@@ -76,12 +76,12 @@ impl ProgressBoard {
             let (id, attempt, progress) = (*id, entry.attempt, entry.progress.clone());
             news.push(AttemptProgress { id, attempt, progress });
         }
-        // One course of events has one outcome.
+        // A fixed order, so that equal events have equal outcomes.
         news.sort_unstable_by_key(|it| it.id);
         (news, ended)
     }
 
-    /// Everything is to be left again.
+    /// Marks everything to be published again.
     pub(super) fn leave_all(&self) {
         self.lock().latest.values_mut().for_each(|entry| entry.is_news = true);
     }
@@ -116,7 +116,7 @@ mod tests {
         set(&board, 1, 1);
         assert_eq!(to_leave(&board), (vec![(id(1), 1), (id(2), 1)], vec![]));
         assert_eq!(to_leave(&board), (vec![], vec![]));
-        // What was never left is not taken away.
+        // Progress that was never published needs no withdrawal.
         set(&board, 3, 1);
         for number in [1, 3] {
             board.clear(id(number));

@@ -21,9 +21,9 @@ use crate::store::shared::{self, Hint, Outstanding};
 /// A connecting worker's description of itself.
 #[derive(Clone, Debug)]
 pub struct WorkerHello {
-    /// The tenants whose operations it executes.
+    /// The scope of operations that it executes.
     pub scope: Scope,
-    /// Its name for itself.
+    /// The worker's name for itself.
     pub worker: WorkerId,
     /// The kinds that it serves.
     pub kinds: Vec<Kind>,
@@ -31,9 +31,9 @@ pub struct WorkerHello {
     pub max_in_flight: usize,
     /// The session to resume.
     pub resume: Option<SessionId>,
-    /// Whether it is in this process, and so ends with it.
+    /// Whether the worker runs in this process, and so ends with it.
     pub in_process: bool,
-    /// The attempts that it still knows of.
+    /// The attempts that the worker still knows.
     pub running: Vec<(OperationId, Attempt)>,
 }
 
@@ -42,7 +42,7 @@ pub struct WorkerHello {
 pub enum ToWorker {
     /// An attempt to execute: the operation's current one.
     Assignment {
-        /// The operation as of its start.
+        /// The operation as of the attempt's start.
         operation: Arc<Operation>,
         /// Its input.
         input: Option<Payload>,
@@ -59,7 +59,7 @@ pub enum ToWorker {
         /// The attempt.
         attempt: Attempt,
     },
-    /// Another stream has the session now; the last message.
+    /// Another stream has taken the session; this is the last message.
     Superseded,
 }
 
@@ -87,24 +87,24 @@ pub(crate) enum Request {
     /// Connect a worker.
     Connect {
         hello: WorkerHello,
-        /// How long the lease of an attempt lives by itself, where this is a place of a poll.
+        /// For a place of a poll: how long its attempt's lease lasts by itself.
         attempt_lease: Option<Duration>,
         sender: mpsc::Sender<ToWorker>,
         /// The session to resume, if it was read from the store.
         taken: Option<Taken>,
-        /// Nothing, where the session to resume may be another replica's: it is to be asked for first.
+        /// `None`: the session to resume may be another replica's; take it over first.
         reply: oneshot::Sender<Result<Option<Connected>, EngineError>>,
     },
-    /// A poll is over: what was handed to it is its worker's. Whether its places hold nothing else.
+    /// A poll is over: its worker has what it was handed. The reply: whether the places hold nothing else.
     EndPoll { places: Vec<Connected>, reply: oneshot::Sender<bool> },
     /// The worker of an attempt without a stream gave a sign of life.
     RenewAttempt {
         lease: AttemptLease,
-        /// How far it has come, if there is news of it.
+        /// The attempt's latest progress, if it was reported.
         progress: Option<Progress>,
         /// As in `Connect`.
         taken: Option<Taken>,
-        /// Whether the lease is known; nothing, where it may be another replica's: it is to be asked for first.
+        /// Whether the lease is known; `None`: it may be another replica's; take it over first.
         reply: oneshot::Sender<Result<Option<bool>, EngineError>>,
     },
     /// A worker gave a sign of life.
@@ -113,26 +113,26 @@ pub(crate) enum Request {
     Drain { session: SessionId },
     /// A worker's stream has ended.
     Disconnect { session: SessionId, stream: StreamNumber },
-    /// A worker reports how far it has come.
+    /// A worker reported progress.
     Progress { session: SessionId, id: OperationId, attempt: Attempt, progress: Progress },
-    /// Cut all workers off, so that they go elsewhere or come again.
+    /// End all workers' streams, so that the workers reconnect, perhaps elsewhere.
     DisconnectAll { reply: oneshot::Sender<()> },
-    /// Another replica has done something, or may have.
+    /// Another replica has changed something, or may have.
     Hint(Hint),
-    /// Other limits hold.
+    /// The limits of tenants have changed.
     LimitsChanged,
-    /// The store has counted what is not done.
+    /// The store's counts of operations that are not done.
     Counts(Vec<Outstanding>),
-    /// The store cannot be written to, as was found out without a commit.
+    /// The store cannot be written to; this was noticed without a commit.
     StoreFailed(StoreError),
 }
 
-/// What several submissions of a request have to do with each other.
+/// How the submissions of one request depend on each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SubmitMode {
-    /// Nothing: each is stored or refused by itself.
+    /// Not at all: each is stored or refused by itself.
     Each,
-    /// The same, and each new operation is to be watched from its first transition on.
+    /// Not at all, and each new operation will be watched from its first transition on.
     Watched,
     /// The first is a batch, of which the others become children. All are stored or none.
     Batch,
@@ -141,15 +141,15 @@ pub(crate) enum SubmitMode {
 /// The state of a session that a worker wants to resume.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// It is this replica's now, with these leases, unless more has been done here since.
+    /// This replica holds it now, with these leases, unless they have changed here since.
     Over(Vec<shared::Lease>),
-    /// There is no such session any more.
+    /// The session no longer exists.
     Gone,
-    /// The store did not say.
+    /// The store did not respond.
     Unknown(EngineError),
 }
 
-/// An attempt with a session of its own, and whose it is.
+/// An attempt with a session of its own, and the holder of its lease.
 #[derive(Clone, Debug)]
 pub struct AttemptLease {
     /// The operation.
@@ -164,7 +164,7 @@ pub struct AttemptLease {
     pub worker: WorkerId,
 }
 
-/// A command for one operation, with what belongs to it.
+/// A command for one operation, with its contents or lines.
 #[derive(Clone, Debug)]
 pub struct Apply {
     /// The scope that the operation must belong to.
@@ -180,7 +180,7 @@ pub struct Apply {
 }
 
 impl Apply {
-    /// About how many bytes it takes in memory.
+    /// Approximate size in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         let lines: usize = self.lines.iter().map(|line| 32 + line.len()).sum();
         self.command.size() + self.result.as_ref().map_or(0, Bytes::len) + lines
@@ -192,14 +192,14 @@ impl Apply {
 pub struct Submitted {
     /// The operation.
     pub operation: Arc<Operation>,
-    /// Whether it was there before, under the same idempotency key.
+    /// Whether it existed before, under the same idempotency key.
     pub existing: bool,
-    /// Made before anything of the operation was published, where it is new and to be watched.
+    /// For a new operation that will be watched; made before anything about the operation was published.
     pub(in crate::engine) subscription: Option<Subscription>,
 }
 
 impl Submitted {
-    /// One without watches yet.
+    /// A submission that is not watched yet.
     pub(crate) fn unwatched(operation: Arc<Operation>, existing: bool) -> Self {
         Self { operation, existing, subscription: None }
     }
@@ -208,9 +208,9 @@ impl Submitted {
 /// A command that was carried out.
 #[derive(Clone, Debug)]
 pub struct Applied {
-    /// The operation after it; the last state of a removed one.
+    /// The operation after the command; its last state if it was removed.
     pub operation: Arc<Operation>,
-    /// Whether it changed anything.
+    /// Whether the command changed anything.
     pub changed: bool,
 }
 
@@ -221,68 +221,68 @@ pub struct Connected {
     pub session: SessionId,
     /// Whether it was resumed.
     pub resumed: bool,
-    /// The number of the stream, to disconnect that one and no later one.
+    /// The stream's number, so that disconnecting it does not disconnect a later one.
     pub(crate) stream: StreamNumber,
 }
 
-/// Why the engine refuses.
+/// Why the engine refuses a call.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
-    /// There is no such operation for that tenant.
+    /// The tenant has no such operation.
     #[error("there is no such operation")]
     NotFound,
-    /// There was one, and its retention has removed it.
+    /// Retention has removed the operation.
     #[error("the operation was deleted when its retention was up")]
     Expired {
-        /// The time.
+        /// When it was removed.
         purged_at: Timestamp,
     },
-    /// The rules say no.
+    /// The operation's rules do not allow it.
     #[error(transparent)]
     Rejected(#[from] Rejection),
-    /// The idempotency key was used for something else.
+    /// The idempotency key was used for a different submission.
     #[error("the idempotency key was used before with different content, for {}", .0.name())]
     KeyReused(OperationId),
     /// The batch that a submission names as its parent does not exist for that tenant.
     #[error("there is no operation {}", .0.name())]
     NoParent(OperationId),
-    /// The operation that a submission names as its parent takes no children.
+    /// The parent that a submission names takes no children.
     #[error("{} {why}", .parent.name())]
     ParentNotOpen {
-        /// Which it is.
+        /// The parent.
         parent: OperationId,
-        /// Why not.
+        /// Why it takes no children.
         why: NotOpen,
     },
-    /// A limit is reached; trying again later may succeed.
+    /// A limit of the server is reached; a later retry may succeed.
     #[error("the server has reached its limit of {limit} {what}")]
     Full {
-        /// Of what there is too much.
+        /// The limit.
         what: ServerLimit,
-        /// How much is allowed.
+        /// Its value.
         limit: u64,
     },
-    /// A limit of the tenant is reached; trying again later may succeed.
+    /// A limit of the tenant is reached; a later retry may succeed.
     #[error("{tenant} has reached its limit of {most} for {name}{}", of_kind(.kind.as_ref()))]
     Limited {
         /// The tenant.
         tenant: TenantId,
-        /// Of which kind, if not of all together.
+        /// The kind, if the limit is for one kind.
         kind: Option<Kind>,
         /// The limit.
         name: LimitName,
-        /// How much is allowed.
+        /// Its value.
         most: u64,
     },
-    /// A list took too long.
+    /// A list query took too long.
     #[error(
         "the list took too long: narrow its filter by kind, state, time or the value of a label"
     )]
     TimedOut,
-    /// Trying again may succeed.
+    /// The call failed for now; a retry may succeed.
     #[error("{0}")]
     Unavailable(String),
-    /// Something is wrong with what is stored.
+    /// Stored data is damaged, or the server has an error.
     #[error("{0}")]
     Internal(String),
 }

@@ -18,7 +18,7 @@ pub(crate) fn id(number: u128) -> OperationId {
     OperationId::from_uuid(Uuid::from_u128(number))
 }
 
-/// One that was submitted at that time.
+/// An operation that was submitted at that time.
 pub(crate) fn operation(number: u128, submitted_at: Timestamp) -> Operation {
     let submission = Submission {
         id: id(number),
@@ -38,7 +38,7 @@ pub(crate) fn operation(number: u128, submitted_at: Timestamp) -> Operation {
     transition::submit(Arc::new(submission)).0
 }
 
-/// The operation, cancelled while it waited.
+/// The operation, cancelled while it was queued.
 pub(crate) fn cancelled(operation: &Operation) -> Operation {
     let cancel = Command::Cancel { reason: String::new() };
     let Ok(Decision::Change(event)) = decide(operation, &cancel, None, at(1)) else {
@@ -47,7 +47,7 @@ pub(crate) fn cancelled(operation: &Operation) -> Operation {
     Operation { life: event.life, ..operation.clone() }
 }
 
-/// A submission without anything that is optional.
+/// A submission without any optional field.
 pub(crate) fn new_operation(kind: &str) -> NewOperation {
     NewOperation::of(Kind::parse(kind).expect("a kind"))
 }

@@ -1,23 +1,23 @@
 //! Limits of the server itself.
 
-/// A limit of the server itself, whoever the tenant.
+/// A limit of the server itself, for all tenants together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerLimit {
     /// Operations that are not done.
     Outstanding,
-    /// Operations of a kind that are not done, as the submission or the mount says.
+    /// Operations of a kind that are not done; the submission or the mount sets the limit.
     Capacity,
-    /// Requests that wait to be committed.
+    /// Requests that wait for the committer.
     Requests,
-    /// Sessions of workers.
+    /// Worker sessions.
     Sessions,
 }
 
 impl ServerLimit {
-    /// All of them.
+    /// All server limits.
     pub const ALL: [Self; 4] = [Self::Outstanding, Self::Capacity, Self::Requests, Self::Sessions];
 
-    /// The name in metrics, which no limit of tenants has.
+    /// The name in metrics; distinct from those of tenants' limits.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Outstanding => "server-outstanding",

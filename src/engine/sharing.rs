@@ -15,11 +15,11 @@ use crate::operation::{Attempt, Operation, OperationId, Timestamp};
 use crate::store::shared::{AttemptProgress, SharedStore};
 use crate::store::{Lookup, StoreError};
 
-/// How often.
+/// How often progress is exchanged.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How often everything is left again: for those that came since, and because what is old is taken away.
+/// How often everything is published again, for replicas that joined since, and because the store drops old progress.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Most attempts that watches are notified of at a time.
+/// The maximum number of attempts that watches are notified of at a time.
 const MAX_NEWS: usize = 1_024;
 
 /// The sharer.
@@ -48,7 +48,7 @@ impl Sharer {
                 () = shared.clock.sleep_until_moment(wake) => {}
             }
             self.leave(store).await;
-            // What could not be read now is read the next time.
+            // The next read repeats a failed one.
             let _ = self.tell(store).await;
         }
     }
@@ -63,7 +63,7 @@ impl Sharer {
         let (news, ended) = board.to_leave();
         let is_idle = news.is_empty() && ended.is_empty();
         if !is_idle && store.leave_progress(news, ended).await.is_err() {
-            // What was to be taken away grows old there.
+            // What could not be withdrawn expires in the store.
             board.leave_all();
         }
     }
@@ -80,7 +80,7 @@ impl Sharer {
         let told = std::mem::replace(&mut self.told, told.collect());
         left.retain(|it| {
             let is_told = told.get(&it.id) == Some(&(it.attempt, it.progress.at));
-            // The replica that gets the worker's reports knows better.
+            // This replica has newer progress of its own workers' attempts.
             !is_told && self.shared.progress.get(it.id, it.attempt).is_none()
         });
         if !has_feeds {
@@ -89,7 +89,7 @@ impl Sharer {
             }
             return Ok(());
         }
-        // Watches over filters look at the operation.
+        // Watches over filters need the operation.
         let lookups = left.iter().map(|it| Lookup::Id(it.id)).collect();
         let operations = self.shared.store.load(lookups).await?;
         for (AttemptProgress { id, attempt, progress }, operation) in left.iter().zip(operations) {
@@ -103,7 +103,7 @@ impl Sharer {
 }
 
 impl Shared {
-    /// The operations with the news of their running attempts, also of those that report to other replicas.
+    /// The operations with the latest progress of their running attempts, wherever those report to.
     pub(super) async fn refresh(&self, operations: Vec<Operation>) -> Vec<Operation> {
         let mut refreshed: Vec<Operation> =
             operations.into_iter().map(|operation| self.progress.refresh(operation)).collect();
@@ -117,7 +117,7 @@ impl Shared {
         if elsewhere.is_empty() {
             return refreshed;
         }
-        // Nothing fails for want of it.
+        // Progress is optional: a failed read must not fail the call.
         let left = store.progress(elsewhere).await.unwrap_or_default();
         let left: HashMap<OperationId, AttemptProgress> =
             left.into_iter().map(|it| (it.id, it)).collect();

@@ -9,7 +9,7 @@ use crate::proto::v1::admin_server::Admin;
 use crate::service::{Service, Violations};
 use crate::wire::{decode, keys, limits, shares, webhooks};
 
-/// The service's gRPC face for administrators.
+/// The gRPC interface for administrators.
 #[derive(Clone, Debug)]
 pub(super) struct AdminRpc {
     service: Service,

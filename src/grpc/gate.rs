@@ -1,11 +1,11 @@
-//! Checks for every rpc whether the caller may call it.
+//! Checks for every rpc whether the caller may use it.
 
 use axum::extract::Request;
 
 use super::status::status;
 use crate::service::{Caller, Identity, Reason, ServiceError, access};
 
-/// Refuses a call that its caller may not make, and hands the caller on to the others.
+/// Refuses a call that its caller may not make; otherwise adds the caller to the request.
 pub(super) fn check(request: &mut Request) -> Result<(), tonic::Status> {
     let identity = request.extensions_mut().remove::<Identity>().unwrap_or_default();
     let path = request.uri().path();
@@ -14,9 +14,9 @@ pub(super) fn check(request: &mut Request) -> Result<(), tonic::Status> {
     Ok(())
 }
 
-/// Who calls. The only place where a gRPC call's caller is known.
+/// The caller. The only place where a gRPC call's caller is determined.
 pub(super) fn caller<M>(request: &tonic::Request<M>) -> Result<Caller, tonic::Status> {
     let caller = request.extensions().get::<Caller>().cloned();
-    // It was checked before.
+    // The gate has added it before.
     caller.ok_or_else(|| status(ServiceError::new(Reason::Internal, "the caller is not known")))
 }

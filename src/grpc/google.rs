@@ -14,7 +14,7 @@ use crate::service::own_tenant;
 use crate::service::{Document, ListParameters, Service, ServiceError, View, Violations};
 use crate::wire::{decode, google};
 
-/// The service's face for Google's clients.
+/// The gRPC interface for Google's clients.
 #[derive(Clone, Debug)]
 pub(super) struct GoogleRpc {
     service: Service,
@@ -25,7 +25,7 @@ impl GoogleRpc {
         Self { service }
     }
 
-    /// The operation with its result, which these clients read nowhere else.
+    /// The operation with its result, because these clients read the result nowhere else.
     async fn answer(
         &self,
         document: Result<Document, ServiceError>,

@@ -1,6 +1,6 @@
-//! `grpc.health.v1`: whether this server accepts work, and that it is alive.
+//! `grpc.health.v1`: whether this server accepts work, and whether it is alive.
 //!
-//! A supervisor that restarts unhealthy servers must check `liveness`, because a restart makes no room on a disk.
+//! A supervisor that restarts unhealthy servers must check `liveness`, because a restart frees no disk space.
 
 use std::pin::Pin;
 
@@ -13,10 +13,10 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use crate::service::Service;
 
-/// The services whose status is whether new work is taken; the empty name is the server as a whole.
+/// The services whose status is whether new work is accepted; the empty name is the server as a whole.
 const READINESS: [&str; 4] =
     ["", "longrun.v1.Operations", "longrun.v1.Workers", "google.longrunning.Operations"];
-/// The service that is serving as long as the server answers at all.
+/// The service that is serving as long as the server responds.
 const LIVENESS: &str = "liveness";
 
 /// The health service.
@@ -45,9 +45,9 @@ impl Health for HealthRpc {
         }
     }
 
-    /// Sends each change of the status, and the same status again in silence, because proxies cut silent streams. A service
-    /// that is unknown stays unknown, and the stream open. Ends when connections are closed, not when the server begins to
-    /// stop, nor at an age: clients open a health stream that ends anew, and take the server for unhealthy meanwhile.
+    /// Sends each change of the status, and repeats it during silence, because proxies cut silent streams. An unknown
+    /// service stays unknown, and the stream open. Ends when connections are closed, not when the server begins to stop
+    /// or at an age, because clients reopen an ended health stream and take the server for unhealthy meanwhile.
     async fn watch(
         &self,
         request: Request<HealthCheckRequest>,

@@ -26,8 +26,8 @@ pub use reflection::Reflection;
 pub use services::{Call, Services};
 pub use status::explain;
 
-/// The answer of a unary call, compressed where that pays. To compress anything takes about 100 µs, as much as the whole
-/// call; from 4 KiB on it is less than 50 µs for each KiB that is saved.
+/// The response to a unary call, compressed if that pays. Compression costs at least about 100 µs, as much as a whole
+/// call; from 4 KiB on it costs less than 50 µs for each KiB saved.
 fn reply<M: prost::Message>(message: M) -> tonic::Response<M> {
     const COMPRESSED_FROM: usize = 4 << 10;
     let is_small = message.encoded_len() < COMPRESSED_FROM;
@@ -38,14 +38,14 @@ fn reply<M: prost::Message>(message: M) -> tonic::Response<M> {
     response
 }
 
-/// The answer of a streaming call, whose messages are small, or contents that may be compressed already.
+/// The response to a streaming call, uncompressed, because messages are small, or contents may be compressed already.
 fn streamed<S>(messages: S) -> tonic::Response<S> {
     let mut response = tonic::Response::new(messages);
     response.disable_compression();
     response
 }
 
-/// How long a call that waits may do so: as it asks, but not beyond its own deadline.
+/// The duration of a wait: as requested, but not beyond the call's own deadline.
 fn wait_time(
     metadata: &MetadataMap,
     asked: Option<&prost_types::Duration>,
@@ -54,7 +54,7 @@ fn wait_time(
     Ok(timeout_to_answer(metadata).map_or(asked, |left| left.min(asked)))
 }
 
-/// How long the call may take, from its `grpc-timeout` header.
+/// The call's time limit, from its `grpc-timeout` header.
 fn timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -73,9 +73,9 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// The same with time left to answer before the client gives up.
+/// The call's time limit, less the time to respond before the client gives up.
 ///
-/// The header can hold more time than the client has: clients built on gRPC's C core round it up, to 100 ms from 10 s,
+/// The header may have more time than the client: clients built on gRPC's C core round it up, to 100 ms from 10 s,
 /// to 1 s from 100 s (100 s is sent as `101S`), to 10 s from 1,000 s.
 fn timeout_to_answer(metadata: &MetadataMap) -> Option<Duration> {
     const TRAVEL: Duration = Duration::from_millis(200);
@@ -102,7 +102,7 @@ mod tests {
         };
         assert_eq!(answer_after(1), Duration::from_millis(900));
         assert_eq!(answer_after(99), Duration::from_millis(98_800));
-        // The header, and the least that the client can have meant by it.
+        // The header, and the shortest time that the client can have meant.
         for (header, meant) in [(101, 100), (231, 230), (1_000, 999), (1_010, 1_000)] {
             let margin = Duration::from_secs(meant).checked_sub(answer_after(header));
             assert!(margin >= Some(Duration::from_millis(200)), "{header}");

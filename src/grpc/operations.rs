@@ -19,12 +19,12 @@ use crate::service::{
 };
 use crate::wire::{batches, decode, encode, keys, size, standing, streams};
 
-/// Most bytes per message of streamed contents.
+/// The maximum size of a message of streamed contents, in bytes.
 const CHUNK_BYTES: usize = 128 << 10;
 
 type MessageStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The service's gRPC face.
+/// The gRPC interface for operations.
 #[derive(Clone, Debug)]
 pub(super) struct OperationsRpc {
     service: Service,
@@ -293,7 +293,7 @@ impl Operations for OperationsRpc {
         let name = found.take(decode::operation_name("name", &request.name));
         let offset = found.take(decode::offset("offset_bytes", request.offset_bytes));
         let session = match request.attempt_token.as_str() {
-            // The session of an attempt is named by its token; that of a stream is its worker's.
+            // A token names the session of an attempt; otherwise the session is that of a worker's stream.
             "" => self
                 .service
                 .session_of(&caller, &request.session_id)
@@ -329,7 +329,7 @@ fn described(contents: &Contents) -> (i64, String) {
     (contents.size_bytes().cast_signed(), contents.info.content_type.clone())
 }
 
-/// Contents from an offset on, in pieces that fit a message.
+/// Contents from an offset, in pieces that fit into a message.
 async fn chunks(contents: &Contents, offset: u64) -> Result<MessageStream<Bytes>, Status> {
     let size = contents.size_bytes();
     if offset > size {

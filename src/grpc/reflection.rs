@@ -16,28 +16,28 @@ use tonic_reflection::server::Builder;
 use crate::proto::DESCRIPTORS;
 use crate::proto::types::Types;
 
-/// The services under these names, as they describe what was told last. Cheap to clone.
+/// The services under these names, for the latest descriptors. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reflection(Arc<RwLock<Routes>>);
 
-/// What this server serves, whatever else its types describe.
+/// The served services, whatever other types describe.
 const SERVED: [&[u8]; 4] = [
     DESCRIPTORS,
     tonic_health::pb::FILE_DESCRIPTOR_SET,
     v1::FILE_DESCRIPTOR_SET,
     v1alpha::FILE_DESCRIPTOR_SET,
 ];
-/// The names of the service in its versions.
+/// The names of the service's versions.
 pub(super) const SERVICE_NAMES: [&str; 2] =
     [v1::server_reflection_server::SERVICE_NAME, v1alpha::server_reflection_server::SERVICE_NAME];
 
 impl Reflection {
-    /// Describes this server and these types.
+    /// Describes this server with these types.
     pub fn of(types: &Types) -> anyhow::Result<Self> {
         Ok(Self(Arc::new(RwLock::new(build(types)?))))
     }
 
-    /// The same of other types from now on. Streams that are open go on as they began.
+    /// Replaces the types. Open streams continue with the old ones.
     pub fn describe(&self, types: &Types) -> anyhow::Result<()> {
         let built = build(types)?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = built;
@@ -64,7 +64,7 @@ fn build(types: &Types) -> anyhow::Result<Routes> {
             .into_iter()
             .fold(Builder::configure(), Builder::register_encoded_file_descriptor_set)
             .register_encoded_file_descriptor_set(&sets);
-        // Those that foreign files define are not served here.
+        // Services that other descriptor files define are not served here.
         services.iter().fold(builder, |builder, name| builder.with_service_name(name.as_str()))
     };
     Ok(Routes::new(builder().build_v1()?).add_service(builder().build_v1alpha()?))

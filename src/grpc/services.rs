@@ -1,4 +1,4 @@
-//! All gRPC services, found by the path of a call.
+//! All gRPC services, looked up by the path of a call.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -54,7 +54,7 @@ enum Name {
 }
 
 impl Name {
-    /// The service of a method that has this path, which may be unknown to the service.
+    /// The service of this method's path; the service may not know the method.
     fn of(path: &str) -> Option<Self> {
         let (service, method) = path.strip_prefix('/')?.split_once('/')?;
         let name = match service {
@@ -69,7 +69,7 @@ impl Name {
         (!method.is_empty()).then_some(name)
     }
 
-    /// Whether it matters who calls: everybody may ask how the server is, and what can be asked.
+    /// Whether the service needs to know its caller; anybody may ask for health and reflection.
     const fn has_callers(self) -> bool {
         match self {
             Self::Operations | Self::Workers | Self::Admin | Self::Google => true,
@@ -79,7 +79,7 @@ impl Name {
 }
 
 impl Services {
-    /// The services of `service`, and what `reflection` tells of them.
+    /// The services over `service`, with `reflection`.
     pub fn new(service: &Service, reflection: &Reflection) -> Self {
         let max_message = service.limits().max_call_bytes();
         let operations = OperationsRpc::new(service.clone());
@@ -104,7 +104,7 @@ impl Services {
         Self { operations, workers, admin, google, health, reflection, service }
     }
 
-    /// Whether a path is that of a service's method, be the method known or not.
+    /// Whether a path belongs to a service, whether or not the method is known.
     pub fn have(path: &str) -> bool {
         Name::of(path).is_some()
     }
@@ -132,8 +132,8 @@ impl Services {
         Call { answer, time, begun }
     }
 
-    /// Ends what the client sends when the server closes its connections, for services whose streams last for as long as
-    /// the client likes; then they end their answer.
+    /// Ends the client's messages when the server closes its connections, for services whose streams last as long as
+    /// the client likes; the services then end their responses.
     fn ending(&self, request: Request) -> Request {
         let service = self.service.clone();
         request.map(|body| {
@@ -162,7 +162,7 @@ impl From<Services> for Routes {
     }
 }
 
-/// A call under way.
+/// A running call.
 pub struct Call {
     answer: BoxFuture<Response<tonic::body::Body>, Infallible>,
     time: Option<Duration>,
@@ -170,8 +170,8 @@ pub struct Call {
 }
 
 impl Call {
-    /// The answer. A call whose answer has not begun within its `grpc-timeout` ends; streams that have begun hold theirs
-    /// themselves.
+    /// The response. A call whose response has not begun within its `grpc-timeout` ends; streams that have begun
+    /// enforce the limit themselves.
     pub async fn answer(self) -> Response<Metered<tonic::body::Body>> {
         let Ok(mut response) = match self.time {
             None => self.answer.await,
@@ -180,7 +180,7 @@ impl Call {
                 tokio::time::timeout(time, self.answer).await.unwrap_or_else(|_| Ok(late()))
             }
         };
-        // Says which messages may be compressed how, for clients that ask before they do it.
+        // Announces the accepted compressions, for clients that ask before they compress.
         let accepted = HeaderValue::from_static("identity,gzip");
         response.headers_mut().insert(GRPC_ACCEPT_ENCODING, accepted);
         let (head, body) = response.into_parts();

@@ -14,8 +14,8 @@ use crate::wire::google;
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "longrun";
 
-/// Most bytes of a status with its details, as they stand in trailers. Clients take 8 KiB of trailers by default, and
-/// report more as RESOURCE_EXHAUSTED of their own.
+/// The maximum size of a status with its details in trailers, in bytes. Clients accept 8 KiB of trailers by default,
+/// and report more as a RESOURCE_EXHAUSTED of their own.
 const MAX_TRAILER_BYTES: usize = 6 << 10;
 
 /// The status of a refused call.
@@ -29,7 +29,7 @@ pub(super) fn status(mut error: ServiceError) -> Status {
     }
 }
 
-/// Halves what makes a status long.
+/// Halves the long parts of a status.
 fn shorten(error: &mut ServiceError) {
     if error.violations.len() > 1 {
         error.violations.truncate(error.violations.len().div_ceil(2));
@@ -43,7 +43,7 @@ fn shorten(error: &mut ServiceError) {
     }
 }
 
-/// The retries that are built into gRPC's libraries read no RetryInfo: the delay is in this trailer for them as well.
+/// Retries in gRPC's libraries do not read RetryInfo, so this trailer has the delay as well.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 fn whole_status(error: &ServiceError) -> Status {
@@ -59,26 +59,26 @@ fn whole_status(error: &ServiceError) -> Status {
 
 fn trailer_bytes(status: &Status) -> usize {
     let mut trailers = HeaderMap::new();
-    // What cannot be a header at all is too long, too.
+    // A status that does not fit into a header is also too long.
     match status.add_header(&mut trailers) {
         Ok(()) => trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum(),
         Err(_) => usize::MAX,
     }
 }
 
-/// Gives the refusals that were made below this module (messages that are too large or cannot be decoded,
-/// unknown methods) the details that every refusal has.
+/// Adds the details of every refusal to those made below this module (messages that are too large or cannot be decoded,
+/// unknown methods).
 pub fn explain(headers: &mut HeaderMap) {
     let bare = Status::from_header_map(headers);
     if let Some(bare) = bare.filter(|bare| bare.code() != Code::Ok && bare.details().is_empty()) {
-        // Where the status cannot be a header, the bare one stays.
+        // If the status does not fit into a header, the bare one stays.
         let _ = explained(&bare).add_header(headers);
     }
 }
 
 fn explained(bare: &Status) -> Status {
     let reason = match bare.code() {
-        // The sizes of messages and the bytes that they consist of are the caller's.
+        // The caller is responsible for the size and the encoding of messages.
         Code::OutOfRange | Code::ResourceExhausted => Reason::PayloadTooLarge,
         Code::Internal => Reason::InvalidArgument,
         Code::Unimplemented if is_no_method(bare) => Reason::RouteNotFound,
@@ -91,7 +91,7 @@ fn explained(bare: &Status) -> Status {
     };
     let message = match reason {
         Reason::RouteNotFound => "there is no such method",
-        // What the decoder says names its own parts, not the caller's fields.
+        // The decoder's message names its own parts, not the caller's fields.
         Reason::InvalidArgument => {
             "the message cannot be decoded: it is not what the method takes, or is nested too deep \
              (keep a payload's `json` within 32 levels, and send deeper JSON as `data`)"
@@ -101,7 +101,7 @@ fn explained(bare: &Status) -> Status {
     status(ServiceError::new(reason, message))
 }
 
-/// Whether it is the method that is unknown, rather than the encoding of its messages, which has a message.
+/// Whether the method is unknown; if the encoding of messages is, the status has a message.
 fn is_no_method(bare: &Status) -> bool {
     bare.message().is_empty() || bare.message().starts_with("there is no method")
 }

@@ -12,11 +12,11 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use super::Services;
 
-/// nginx passes on at once what says so.
+/// Makes nginx pass on each message at once.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 impl Services {
-    /// Answers a call over gRPC-Web whose content types are those that `tonic-web` knows.
+    /// Handles a gRPC-Web call whose content types `tonic-web` knows.
     pub async fn call_from_web(self, request: Request) -> Response {
         let call = service_fn(|request: http::Request<tonic::body::Body>| {
             let call = self.call(request.map(Body::new));

@@ -29,10 +29,10 @@ pub(super) fn hello(
         running.extend(decode::attempt(&field, Some(attempt), &mut violations));
     }
     let worker = violations.settle(worker)?;
-    // That of an attempt is not a worker's to resume.
+    // A worker cannot resume the session of a single attempt.
     let resume = service.session_of(caller, &hello.session_id);
     Ok(WorkerHello {
-        // The caller's, as the service knows.
+        // The service replaces it by the caller's.
         scope: Scope::from(TenantId::default_tenant()),
         worker,
         kinds,
@@ -61,7 +61,7 @@ pub(super) fn cancel_requested(operation: &Operation) -> Down {
     Down::Cancel(reports::cancel(operation))
 }
 
-/// An attempt that is over already.
+/// The message for an attempt that is over already.
 pub(super) fn stop(id: OperationId, attempt: Attempt, cause: Cause) -> Down {
     let attempt = Some(reference(id, attempt));
     Down::Cancel(v1::CancelAttempt { attempt, cause: cause.into(), ..Default::default() })

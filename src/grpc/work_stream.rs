@@ -25,12 +25,12 @@ use crate::service::{
 };
 use crate::wire::{decode, encode, reports, time};
 
-/// How long a worker may take to say hello.
+/// The time limit for a worker's hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Most reports of one stream that are not durable yet; then it is not read any further.
+/// The maximum number of reports of one stream that are not durable yet; beyond it, the stream is not read.
 const MAX_PENDING_REPORTS: usize = 256;
 
-/// What goes down a stream.
+/// The messages to the worker.
 pub(super) type Responses = Pin<Box<dyn Stream<Item = Result<v1::WorkResponse, Status>> + Send>>;
 
 /// One stream of one worker.
@@ -43,13 +43,13 @@ pub(super) struct Conversation {
     pending: FuturesUnordered<BoxFuture<'static, v1::Ack>>,
     uploads: ResultUploads,
     lifetime: Lifetime,
-    /// Said first.
+    /// The first message.
     greeting: Option<v1::SessionStarted>,
     half_closed: bool,
     ended: bool,
 }
 
-/// What happened on the stream.
+/// An event on the stream.
 enum Step {
     Request(Option<Result<v1::WorkRequest, Status>>),
     FromEngine(Option<ToWorker>),
@@ -99,7 +99,7 @@ impl Conversation {
     }
 
     pub(super) fn into_stream(self) -> Responses {
-        // In a box, because each message takes it and gives it back.
+        // Boxed, because the stream moves it for each message.
         Box::pin(stream::unfold(Box::new(self), |mut conversation| async move {
             let message = conversation.next().await?;
             conversation.lifetime.spoke();
@@ -108,7 +108,7 @@ impl Conversation {
         }))
     }
 
-    /// The next message down; `None` at the end.
+    /// The next message to the worker; `None` at the end.
     async fn next(&mut self) -> Option<Result<Down, Status>> {
         if let Some(greeting) = self.greeting.take() {
             return Some(Ok(Down::Session(greeting)));
@@ -135,7 +135,7 @@ impl Conversation {
                 Some(Step::Pause(Pause::Heartbeat)) => {
                     return Some(Ok(Down::Heartbeat(v1::ServerHeartbeat {})));
                 }
-                // No more of either direction; what is pending is still acknowledged.
+                // Nothing more is read or sent, except that pending reports are acknowledged.
                 Some(Step::FromEngine(None) | Step::Pause(Pause::End)) => {
                     self.from_engine = None;
                     return Some(Ok(Down::Drain(v1::ServerDrain {})));
@@ -146,13 +146,13 @@ impl Conversation {
                         return Some(Err(status(error)));
                     }
                 }
-                // Gone, or not speaking the protocol.
+                // The worker is gone, or does not follow the protocol.
                 Some(Step::Request(Some(Err(error)))) => {
                     self.ended = true;
                     let message = format!("a message cannot be read: {}", error.message());
                     return Some(Err(status(ServiceError::new(Reason::InvalidArgument, message))));
                 }
-                // No more to say.
+                // The worker has finished sending.
                 Some(Step::Request(None)) => self.half_closed = true,
                 None => self.ended = true,
             }
@@ -160,7 +160,7 @@ impl Conversation {
         None
     }
 
-    /// Waits for something to happen; `None` when nothing can any more.
+    /// Waits for the next event; `None` if none is possible any more.
     async fn step(&mut self) -> Option<Step> {
         let listening = self.from_engine.is_some() && !self.half_closed;
         if !listening && self.pending.is_empty() {
@@ -176,8 +176,8 @@ impl Conversation {
             }
         };
         Some(tokio::select! {
-            // Timers are set only when there is nothing else. None of the others can keep the rest waiting: acks
-            // and assignments end where no requests are read.
+            // Timers are set only if there is nothing else. None of the others can starve the rest: acknowledgements
+            // and assignments stop when no requests are read.
             biased;
             Some(ack) = self.pending.next() => Step::Ack(ack),
             message = engine, if listening => Step::FromEngine(message),
@@ -187,7 +187,7 @@ impl Conversation {
         })
     }
 
-    /// Takes a message of the worker. An error ends the stream: the worker does not speak the protocol.
+    /// Handles a worker's message. An error ends the stream, because the worker does not follow the protocol.
     async fn take(&mut self, request: v1::WorkRequest) -> Result<(), ServiceError> {
         match request.message {
             None => Err(ServiceError::invalid_field("message", "must be set")),
@@ -263,7 +263,7 @@ impl Conversation {
         }
     }
 
-    /// The contents of a result that came in chunks.
+    /// The contents of a result that arrived in chunks.
     fn take_chunks(
         &mut self,
         attempt: Option<(OperationId, Attempt)>,
@@ -280,14 +280,14 @@ impl Conversation {
         self.uploads.take(id, attempt, size, found).map(Box::new)
     }
 
-    /// Answers a message without a `report_id` that breaks rules; the stream goes on.
+    /// Responds to a wrong message without a `report_id`; the stream continues.
     fn refuse(&mut self, error: &ServiceError) {
         let error = Some(encode::request_error(error));
         self.pending.push(Box::pin(async move { v1::Ack { report_id: 0, error } }));
     }
 
-    /// Sends a report on its way to the store. One that cannot be decoded is refused by itself, for all rules that it
-    /// breaks; the stream goes on.
+    /// Starts to store a report. A report that cannot be decoded is refused by itself, with all violations; the stream
+    /// continues.
     fn report(
         &mut self,
         report_id: i64,
@@ -312,7 +312,7 @@ impl Conversation {
     }
 }
 
-/// The refusal of a report, which says so where the attempt goes on without it.
+/// The refusal of a report, with a note if the attempt continues without it.
 fn still_owed(mut error: ServiceError) -> ServiceError {
     if matches!(error.reason, Reason::InvalidArgument | Reason::PayloadTooLarge) {
         let owed = "; the attempt goes on, and owes another report: correct this one, or fail";

@@ -11,7 +11,7 @@ use crate::proto::v1::workers_server::Workers;
 use crate::service::{Acquired, Budget, Caller, InProcess, Report, Service, Violations};
 use crate::wire::{decode, encode, reports};
 
-/// The service's gRPC face for workers.
+/// The gRPC interface for workers.
 #[derive(Clone, Debug)]
 pub(super) struct WorkersRpc {
     service: Service,
@@ -22,7 +22,7 @@ impl WorkersRpc {
         Self { service }
     }
 
-    /// A report on an attempt that was acquired, unless something is wrong with it, be it noted before or the token.
+    /// Records a report on an acquired attempt, unless there are violations, noted before or in the token.
     async fn report(
         &self,
         caller: &Caller,
@@ -56,7 +56,7 @@ impl Workers for WorkersRpc {
         let service = self.service.clone();
         let in_process = request.extensions().get::<InProcess>().is_some();
         let requests = request.into_inner();
-        // The headers go out before the hello comes in: some clients wait for them.
+        // The headers are sent before the hello arrives, because some clients wait for them.
         let conversation = stream::once(async move {
             match Conversation::open(service, &caller, in_process, requests).await {
                 Ok(conversation) => conversation.into_stream(),

@@ -16,16 +16,16 @@ use crate::proto::v1;
 use crate::service::{Acquired, AttemptToken, Report, Violations};
 use crate::wire::{decode, encode, reports};
 
-/// The name of a worker that gives none.
+/// The name of workers that give none.
 const NAMELESS: &str = "http";
-/// The error code of a failure that a worker reports as plain text.
+/// The error code of a failure reported as plain text.
 const FAILED: &str = "FAILED";
-/// Most bytes of such a text.
+/// The maximum size of such a text, in bytes.
 const MAX_TEXT: usize = 64 << 10;
 
-/// `POST /v1/kinds/{kind}:acquire`: an attempt of the kind, held for up to `wait`; 204 where none came.
+/// `POST /v1/kinds/{kind}:acquire`: an attempt of the kind; waits for up to `wait`; 204 if none came.
 pub(super) async fn acquire(mut call: Call) -> Answer {
-    // What holds no request is answered at once, here as everywhere.
+    // Without `wait` or a preference the response is immediate, as everywhere.
     let wait = call.take_wait().unwrap_or_default().try_into();
     let timeout = wait.map_err(|_| call.query.note("wait", "is too long")).ok();
     let request_id = call.query.take("request_id");
@@ -42,7 +42,7 @@ pub(super) async fn acquire(mut call: Call) -> Answer {
     };
     let mut found = call.finish_query();
     let acquire = reports::acquire(&request, &mut found);
-    // The one kind, under the name that the path has for it.
+    // The field of the kind, renamed as in the path.
     let found = found.renamed(|field| {
         if field.starts_with("kinds") {
             "kind".clone_into(field);
@@ -55,7 +55,7 @@ pub(super) async fn acquire(mut call: Call) -> Answer {
     }
 }
 
-/// `GET /v1/attempts/{token}`: the attempt as it was acquired. It is no sign of life.
+/// `GET /v1/attempts/{token}`: the attempt as it was acquired. Does not renew the lease.
 pub(super) async fn get(mut call: Call) -> Answer {
     let (token, found) = token(&mut call);
     let token = found.settle(token)?;
@@ -63,7 +63,7 @@ pub(super) async fn get(mut call: Call) -> Answer {
     document(&call, acquired)
 }
 
-/// The attempt and its URL. The input is of the form that it was submitted in, unless it is large.
+/// The attempt and its URL. The input has the form in which it was submitted, unless it is large.
 fn document(call: &Call, acquired: Acquired) -> Answer {
     let token = call.service().sign_attempt(&acquired.token);
     let location = call.links().attempt(&token);
@@ -84,7 +84,7 @@ fn document(call: &Call, acquired: Acquired) -> Answer {
     Ok(response)
 }
 
-/// `GET /v1/attempts/{token}/input`: the operation's input, as it came; 204 where there is none.
+/// `GET /v1/attempts/{token}/input`: the operation's input, unchanged; 204 if there is none.
 pub(super) async fn get_input(mut call: Call) -> Answer {
     let (token, found) = token(&mut call);
     let token = found.settle(token)?;
@@ -101,7 +101,7 @@ pub(super) async fn get_input(mut call: Call) -> Answer {
     Ok(response)
 }
 
-/// `POST /v1/attempts/{token}:renew`: a sign of life, with progress or without.
+/// `POST /v1/attempts/{token}:renew`: renews the lease, with or without progress.
 pub(super) async fn renew(mut call: Call, body: Body) -> Answer {
     let (token, mut found) = token(&mut call);
     let request = call.optional_message(body, &mut found).await?;
@@ -115,7 +115,7 @@ pub(super) async fn renew(mut call: Call, body: Body) -> Answer {
     Ok(documents::json(StatusCode::OK, &Value::Object(answer)))
 }
 
-/// `POST /v1/attempts/{token}:complete`: the body, whatever it is, is the result.
+/// `POST /v1/attempts/{token}:complete`: the body is the result, whatever it is.
 pub(super) async fn complete(mut call: Call, body: Body) -> Answer {
     let (token, mut found) = token(&mut call);
     let headers = of_a_body(&call.parts.headers);
@@ -123,14 +123,14 @@ pub(super) async fn complete(mut call: Call, body: Body) -> Answer {
     let envelope = (!headers.is_empty()).then(envelope);
     let sent = Sent::of(&call, envelope, body, &mut found);
     let (token, sent) = found.settle(token.zip(sent))?;
-    // A large result of an attempt that is over is not taken in.
+    // A large result is not received for an attempt that is over.
     call.service().admit_report(&call.caller, &token).await?;
     let result = submission::take_in_payload(&call, sent).await?;
     let (warnings, errors) = (Vec::new(), Vec::new());
     tell(&call, &token, Report::Complete { result, contents: None, warnings, errors }).await
 }
 
-/// `POST /v1/attempts/{token}:fail`: a `FailRequest` as JSON; or any other text, which is the message, with the rest in
+/// `POST /v1/attempts/{token}:fail`: a `FailRequest` as JSON; any other text is the message, with the other fields in
 /// the query.
 pub(super) async fn fail(mut call: Call, body: Body) -> Answer {
     let is_text = !call.content_type().is_ok_and(is_json);
@@ -171,7 +171,7 @@ pub(super) async fn release(mut call: Call) -> Answer {
     tell(&call, &found.settle(token)?, Report::Release).await
 }
 
-/// `POST /v1/attempts/{token}:log`: an `AddLogRequest` as JSON; or any other text, each line of which is one.
+/// `POST /v1/attempts/{token}:log`: an `AddLogRequest` as JSON; of any other text, each line is a log line.
 pub(super) async fn log(mut call: Call, body: Body) -> Answer {
     let (token, mut found) = token(&mut call);
     let media_type = found.take(call.content_type());
@@ -194,13 +194,13 @@ async fn tell(call: &Call, token: &AttemptToken, report: Report) -> Answer {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// The attempt of the path, and what is wrong with the path and the query, which is used up.
+/// The attempt in the path, and the violations of path and query, which this consumes.
 fn token(call: &mut Call) -> (Option<AttemptToken>, Violations) {
     let mut found = call.finish_query();
     (found.take(call.service().attempt_of("token", call.segment("token"))), found)
 }
 
-/// A token in the body must be that of the path.
+/// Refuses a token in the body that is not the path's.
 fn check_token(call: &Call, in_body: &str, found: &mut Violations) {
     if !in_body.is_empty() && in_body != call.segment("token") {
         found.note("token", "must be the token of the path, or left out");

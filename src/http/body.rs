@@ -1,4 +1,4 @@
-//! Reads bodies of requests: small ones whole, large ones piece by piece into a payload.
+//! Reads bodies of requests: small ones whole, large ones in pieces into a payload.
 
 use std::time::Duration;
 
@@ -11,11 +11,10 @@ use super::problem::Problem;
 use crate::operation::Payload;
 use crate::service::{Reason, Service, ServiceError};
 
-/// What a body of any size must keep up on average, in bytes per second; below it, the time that bodies have
-/// is over.
+/// The minimum average speed of bodies, in bytes per second; slower ones exceed their time limit.
 const LEAST_RATE: u64 = 16 << 10;
 
-/// A body, and how long it may take.
+/// A body, and its time limit.
 struct Arriving<'a> {
     service: &'a Service,
     body: Body,
@@ -33,7 +32,7 @@ impl<'a> Arriving<'a> {
             came: 0,
             deadline: Instant::now() + service.limits().body_timeout,
         };
-        // Where the length is known beforehand nothing is read.
+        // A body whose known length is too large is not read.
         if arriving.body.size_hint().lower() > limit as u64 {
             return Err(arriving.too_large());
         }
@@ -45,7 +44,7 @@ impl<'a> Arriving<'a> {
         ServiceError::new(Reason::PayloadTooLarge, message).into()
     }
 
-    /// The next piece, unless it is one too many, too slow, or the server stops meanwhile.
+    /// The next piece; fails if the body is too large or too slow, or if the server stops.
     async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
         loop {
             let frame = tokio::select! {
@@ -54,7 +53,7 @@ impl<'a> Arriving<'a> {
             };
             let piece = match frame {
                 Ok(None) => return Ok(None),
-                // Trailers say nothing here.
+                // Trailers have no meaning here.
                 Ok(Some(Ok(frame))) => match frame.into_data() {
                     Ok(piece) => piece,
                     Err(_) => continue,
@@ -92,7 +91,7 @@ pub(super) async fn read(service: &Service, body: Body, limit: usize) -> Result<
     Ok(whole.freeze())
 }
 
-/// The whole body as a payload of at most `limit` bytes, which is never whole in memory where it is large.
+/// The whole body as a payload of at most `limit` bytes; a large one is never completely in memory.
 pub(super) async fn take_in(
     service: &Service,
     body: Body,

@@ -1,4 +1,4 @@
-//! A request as handlers see it: caller, operation, preferences.
+//! A request, as handlers see it: caller, operation, preferences.
 
 use std::time::Duration;
 
@@ -23,10 +23,10 @@ use crate::service::{
 };
 use crate::wire::decode;
 
-/// Room for the rest of a JSON body, beyond twice the payload, which base64 and escapes may need.
+/// Room for the rest of a JSON body in bytes, beyond twice the payload, which base64 and escapes may need.
 const JSON_SLACK: usize = 64 << 10;
 
-/// A request but for its body.
+/// A request without its body.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) http: Http,
@@ -35,17 +35,17 @@ pub(super) struct Call {
     pub(super) preferences: Preferences,
     pub(super) query: Parameters,
     segments: Vec<(String, String)>,
-    /// The token of the share by which the client knows the operation.
+    /// The token of the share by which the client names the operation.
     share: Option<String>,
 }
 
-/// The caller, if it may do that. Only this function determines the caller of an HTTP request.
+/// The caller, if it may take the action. Only this function determines the caller of an HTTP request.
 pub(super) fn caller(parts: &Parts, action: Option<Action>) -> Result<Caller, ServiceError> {
     let identity = parts.extensions.get::<Identity>().cloned().unwrap_or_default();
     identity.caller(action, parts.uri.path())
 }
 
-/// The caller of a request under a mount, if it may do that.
+/// The caller of a request under a mount, if it may take the action.
 pub(super) fn caller_by_mount(
     parts: &Parts,
     tenant: Option<&TenantId>,
@@ -55,7 +55,7 @@ pub(super) fn caller_by_mount(
     identity.caller_by_mount(tenant, action, parts.uri.path())
 }
 
-/// The places of the path, each by the name that its route gives it.
+/// The values of the path's placeholders, by the names that the route gives them.
 pub(super) async fn segments(
     parts: &mut Parts,
     http: &Http,
@@ -70,7 +70,7 @@ pub(super) async fn segments(
 }
 
 impl Call {
-    /// A call by a mount, whose path and query others read. Whatever it comes to, a use case asks what the caller may do.
+    /// A call by a mount, which reads path and query itself. Use cases check what the caller may do.
     pub(super) fn by_mount(
         http: &Http,
         parts: &Parts,
@@ -91,8 +91,8 @@ impl Call {
         Ok(Self { http: http.clone(), caller, parts, preferences, query, segments, share: None })
     }
 
-    /// The call as one about the operation whose share's token the path has, by a caller who may read that and nothing
-    /// else, whatever other credentials the request has.
+    /// The call about the operation whose share's token is in the path, by a caller who may read that operation and
+    /// nothing else, whatever other credentials the request has.
     pub(super) fn by_share(mut self) -> Result<Self, Problem> {
         let token = self.segment("token").to_owned();
         let (caller, name) = self.service().shared(&token)?;
@@ -106,7 +106,7 @@ impl Call {
         &self.http.service
     }
 
-    /// The types that an `Any` may have.
+    /// The types allowed in an `Any`.
     pub(super) fn types(&self) -> &KnownTypes {
         &self.http.options.types
     }
@@ -117,15 +117,15 @@ impl Call {
         Links::new(public_url, &self.parts).by_share(self.share.clone())
     }
 
-    /// A segment of the path; empty if the route has none of that name.
+    /// The value of a placeholder in the path; empty if the route has none with that name.
     pub(super) fn segment(&self, name: &str) -> &str {
         let found = self.segments.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value)
     }
 
-    /// The operation whose id is `id`, under the tenant that the path names, if it does.
+    /// The operation with this id, under the path's tenant if it has one.
     fn name_of(&self, id: &str) -> Result<OperationName, ServiceError> {
-        // A slash that came percent-encoded would make another name of it.
+        // A percent-encoded slash would change the name.
         if id.contains('/') || self.segment("tenant").contains('/') {
             let message = format!("there is nothing at {}", self.parts.uri.path());
             return Err(ServiceError::new(Reason::RouteNotFound, message));
@@ -137,23 +137,23 @@ impl Call {
         decode::operation_name("name", &name)
     }
 
-    /// The operation of the path, and what is wrong with the path and the query, which is used up.
+    /// The operation in the path, and the violations of path and query, which this consumes.
     pub(super) fn finish_path(&mut self) -> (Option<OperationName>, Violations) {
         let mut found = self.finish_query();
         (found.take(self.name_of(self.segment("id"))), found)
     }
 
-    /// How long to hold the request: the query's `wait`, else the one preferred.
+    /// How long to hold the request: the query's `wait`, else the preferred time.
     pub(super) fn take_wait(&mut self) -> Option<Duration> {
         let in_query = self.query.take_duration("wait");
         if in_query.is_some() {
-            // Then the preference is not what is applied.
+            // The preference is then not applied.
             self.preferences.wait = None;
         }
         in_query.or(self.preferences.wait)
     }
 
-    /// How much to carry: `view` as BASIC, RESULT or FULL.
+    /// The contents to include: `view` as BASIC, RESULT or FULL.
     pub(super) fn take_view(&mut self, default: View) -> View {
         let view = self.query.take_as("view", "must be BASIC, RESULT or FULL", |text| {
             let name = text.to_ascii_uppercase();
@@ -164,12 +164,12 @@ impl Call {
         view.unwrap_or(default)
     }
 
-    /// What is wrong with the query, which is used up. What else is wrong with the request is gathered with it.
+    /// The violations of the query, which this consumes; the request's other violations can be added.
     pub(super) fn finish_query(&mut self) -> Violations {
         std::mem::take(&mut self.query).finish()
     }
 
-    /// The idempotency key, where there is one: from the header or, where the body has one too, the same from there.
+    /// The idempotency key, if any: from the header or the body; if both have one, they must be equal.
     pub(super) fn idempotency_key(
         &self,
         in_body: &str,
@@ -197,8 +197,8 @@ impl Call {
         text.ok_or_else(|| refused("must be at most 255 printable ASCII characters"))
     }
 
-    /// The body, which is a message as JSON; an empty one is the empty message. `None` where a rule is broken, which is
-    /// noted in `found`.
+    /// The body as a JSON message; an empty body is the empty message. `None` if it breaks a rule, which is noted in
+    /// `found`.
     pub(super) async fn optional_message<M>(
         &self,
         body: Body,
@@ -214,7 +214,7 @@ impl Call {
         noted(message, found)
     }
 
-    /// The same of a body that is not empty.
+    /// Like [`Self::optional_message`], for a body that must not be empty.
     pub(super) async fn message<M>(
         &self,
         body: Body,
@@ -227,7 +227,7 @@ impl Call {
         noted(message, found)
     }
 
-    /// The body, which is a text of at most `limit` bytes. What is not UTF-8 in it is replaced.
+    /// The body as a text of at most `limit` bytes. Invalid UTF-8 is replaced.
     pub(super) async fn text(
         &self,
         body: Body,
@@ -238,8 +238,7 @@ impl Call {
         noted(text.map(|text| String::from_utf8_lossy(&text).into_owned()), found)
     }
 
-    /// The body, its coding undone, which must be a JSON object of at most `limit` bytes, and of no more than any
-    /// document may have.
+    /// The decoded body, which must be a JSON object of at most `limit` bytes, and within the limits of any document.
     pub(super) async fn object(&self, body: Body, limit: usize) -> Result<Bytes, Problem> {
         self.must_be_json()?;
         let document = self.decoded(body, limit.min(self.document_limit())).await?;
@@ -247,7 +246,7 @@ impl Call {
         Ok(document)
     }
 
-    /// The body, its coding undone, which is a document of this interface's own.
+    /// The decoded body, a document of this interface's own.
     async fn document(&self, body: Body) -> Result<Bytes, Problem> {
         self.decoded(body, self.document_limit()).await
     }
@@ -268,7 +267,7 @@ impl Call {
     }
 
     fn must_be_json(&self) -> Result<(), Problem> {
-        // Not guessed: a page of another site can send a form or plain text, but not JSON, unasked.
+        // The type is not guessed: a page of another site can send a form or plain text without asking, but not JSON.
         let media_type = self.content_type()?;
         if !is_json(media_type) {
             let given = if media_type.is_empty() { "missing" } else { media_type };
@@ -279,7 +278,7 @@ impl Call {
     }
 }
 
-/// What was read of a body, unless rules for fields are broken.
+/// The body as read, unless it breaks rules for fields, which are noted.
 fn noted<T>(read: Result<T, Problem>, found: &mut Violations) -> Result<Option<T>, Problem> {
     match read {
         Ok(read) => Ok(Some(read)),

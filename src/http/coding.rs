@@ -21,7 +21,7 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    /// The coding of a document; 415 where it is one that is not known here.
+    /// The coding of a document; 415 if it is unknown.
     pub(super) fn of_document(headers: &HeaderMap) -> Result<Self, Problem> {
         match &codings(headers)?[..] {
             [] => Ok(Self::Identity),
@@ -38,7 +38,7 @@ impl Coding {
         }
     }
 
-    /// The document within `body`, at most `limit` bytes of it.
+    /// Decodes a document of at most `limit` bytes.
     pub(super) fn undo(self, body: Bytes, limit: usize) -> Result<Bytes, Problem> {
         if self == Self::Identity || body.is_empty() {
             return Ok(body);
@@ -57,12 +57,12 @@ impl Coding {
     }
 }
 
-/// Whether a body has a coding, whatever it is.
+/// Whether a body has any coding.
 pub(super) fn is_coded(headers: &HeaderMap) -> Result<bool, ServiceError> {
     Ok(!codings(headers)?.is_empty())
 }
 
-/// The codings in their order, in lower case; `identity`, which is none, is left out.
+/// The codings in order, in lower case, without `identity`, which means none.
 fn codings(headers: &HeaderMap) -> Result<Vec<String>, ServiceError> {
     let rule = "must be names of content codings, such as gzip, separated by commas";
     let invalid = || ServiceError::invalid_field("Content-Encoding", rule);

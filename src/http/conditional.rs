@@ -1,7 +1,7 @@
 //! Conditional requests (RFC 9110, section 13).
 //!
 //! With a wait, `If-None-Match` makes a long poll: the response comes when the document differs from the client's.
-//! `If-Match` compares the revision alone: progress between a client's look and its cancel does not refuse the
+//! `If-Match` compares only the revision, so that progress between a client's read and its cancel does not refuse the
 //! cancel.
 
 use std::time::Duration;
@@ -18,14 +18,14 @@ use super::problem::Problem;
 use crate::operation::{Operation, Revision};
 use crate::service::{Document, OperationName, Reason, ServiceError, View};
 
-/// An operation that was asked for.
+/// A requested operation.
 pub(super) struct Found {
     pub(super) document: Document,
-    /// Whether the client has it as it is.
+    /// Whether the client already has this version.
     pub(super) is_known: bool,
 }
 
-/// The operation: now; with a wait, once it is done; with a wait and a condition, once it is news.
+/// The operation: its present state; with a wait, once it is done; with a wait and a condition, once it has changed.
 pub(super) async fn find(
     call: &Call,
     name: &OperationName,
@@ -35,7 +35,7 @@ pub(super) async fn find(
     find_by(call, name, wait, view, etag::of).await
 }
 
-/// The same, for answers that have another entity tag.
+/// Like [`find`], for responses with another entity tag.
 pub(super) async fn find_by(
     call: &Call,
     name: &OperationName,
@@ -67,8 +67,8 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<EntityTags>, Servic
     tags.map(Some).ok_or_else(|| ServiceError::invalid_field("If-Match", rule))
 }
 
-/// Refuses a change of an operation that is not at the revision that `If-Match` names. Deleting and retrying
-/// are for operations that are done, whose revision is their last: nothing can come in between.
+/// Refuses a change of an operation that is not at the revision of `If-Match`. Deletes and retries need no check at the
+/// commit, because a done operation has its last revision.
 pub(super) async fn require_match(
     call: &Call,
     name: &OperationName,
@@ -84,7 +84,7 @@ pub(super) async fn require_match(
     Err(ServiceError::new(Reason::PreconditionFailed, message).into())
 }
 
-/// 304: what the client has is current.
+/// 304: the client's version is current.
 pub(super) fn not_modified(call: &Call, operation: &Operation) -> Response {
     let mut response = StatusCode::NOT_MODIFIED.into_response();
     about(&mut response, call, operation);
@@ -92,16 +92,16 @@ pub(super) fn not_modified(call: &Call, operation: &Operation) -> Response {
     response
 }
 
-/// What every answer has that a wait may have held back.
+/// Adds the fields of every response that a wait may have delayed.
 pub(super) fn of_request(response: &mut Response, call: &Call) {
     vary_by(response.headers_mut(), "prefer");
     preferences_applied(response, call.preferences.wait.map(applied_wait));
 }
 
-/// Whether a range may be taken of what has that entity tag: there is no condition, or it holds. Dates never do, for
-/// nothing here has one.
+/// Whether a range may be applied to contents with that entity tag: there is no condition, or it holds. A date never
+/// does, because contents here have none.
 pub(super) fn range_applies(headers: &HeaderMap, etag: &str) -> bool {
-    // A weak tag equals none.
+    // A weak tag equals no other.
     let is_strong = etag.starts_with('"');
     headers.get(IF_RANGE).is_none_or(|field| is_strong && field.as_bytes() == etag.as_bytes())
 }
@@ -115,12 +115,12 @@ pub(super) enum EntityTags {
 }
 
 impl EntityTags {
-    /// From `If-None-Match`; one that cannot be read is none. Whether a tag is weak makes no difference to it.
+    /// From `If-None-Match`; an unreadable one is ignored. Weak tags are compared like strong ones.
     pub(super) fn if_none_match(headers: &HeaderMap) -> Option<Self> {
         Self::read(headers, IF_NONE_MATCH, |_weak| true)
     }
 
-    /// From `If-Match`, for which a weak tag equals none.
+    /// From `If-Match`, where a weak tag matches nothing.
     fn if_match(headers: &HeaderMap) -> Option<Self> {
         Self::read(headers, IF_MATCH, |weak| !weak)
     }
@@ -149,7 +149,7 @@ impl EntityTags {
         Some(Self::Listed(tags))
     }
 
-    /// Whether the entity tag is among them, be it weak.
+    /// Whether the entity tag is listed, weak or not.
     fn contain(&self, etag: &str) -> bool {
         let opaque = etag.trim_start_matches("W/").trim_matches('"');
         match self {
@@ -158,7 +158,7 @@ impl EntityTags {
         }
     }
 
-    /// Whether one of them is of that revision.
+    /// Whether one of the tags has that revision.
     fn name(&self, revision: Revision) -> bool {
         match self {
             Self::Any => true,

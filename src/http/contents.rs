@@ -20,8 +20,8 @@ use super::replay;
 use crate::operation::{HttpEnvelope, PayloadForm, PayloadInfo};
 use crate::service::{Contents, Reason, ServiceError};
 
-/// The payload that `info` describes, read from `contents` unless only its length is asked for. `etag` is its entity
-/// tag.
+/// Responds with the payload that `info` describes; `contents` are not read if only their length is needed. `etag` is
+/// their entity tag.
 pub(super) async fn answer(
     call: &Call,
     etag: &str,
@@ -35,7 +35,7 @@ pub(super) async fn answer(
         let type_url = HeaderValue::try_from(&info.type_url).ok();
         headers.extend(type_url.map(|url| (TYPE_URL.clone(), url)));
     }
-    // A worker's bytes are served from this origin: a browser is neither to guess nor to run them.
+    // Workers' bytes are served from this origin: a browser must neither guess their type nor run them.
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     if let Some(envelope) = &info.http {
@@ -48,8 +48,8 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// The response that `envelope` records with this payload, and no field that it did not have: as it is where the
-/// requests of the same API pass through.
+/// The response that `envelope` records, with this payload and no additional field, as if the request had passed
+/// through to the API.
 pub(super) async fn recorded(
     call: &Call,
     etag: &str,
@@ -65,7 +65,7 @@ pub(super) async fn recorded(
     Ok(response)
 }
 
-/// Nothing but the bytes, their length and their type.
+/// Only the bytes, their length and their type.
 async fn bytes(
     call: &Call,
     etag: &str,
@@ -106,12 +106,12 @@ async fn part_or_whole(call: &Call, etag: &str, contents: Contents) -> Answer {
     }
 }
 
-/// A stream does not say how long it is.
+/// A streamed body does not state its length.
 fn of_length(body: Body, length: u64) -> Response {
     ([(CONTENT_LENGTH, HeaderValue::from(length))], body).into_response()
 }
 
-/// The requested part. A recorded response with a status other than 200 has no parts.
+/// The requested range. A recorded response with a status other than 200 has no ranges.
 fn extent(call: &Call, etag: &str, info: &PayloadInfo, length: u64) -> Extent {
     if info.http.as_ref().is_some_and(|envelope| !matches!(envelope.status, 0 | 200 | 202)) {
         return Extent::Whole;

@@ -57,7 +57,7 @@ pub(super) fn operation(
     located(types, links, document.operation.id(), &message)
 }
 
-/// An operation's message with where the operation is.
+/// An operation's message with its location.
 pub(super) fn located(
     types: &KnownTypes,
     links: &Links,
@@ -69,7 +69,7 @@ pub(super) fn located(
     Ok(Value::Object(object))
 }
 
-/// The list is there even where it is empty, the token only where there is more.
+/// The list is present even if it is empty, the token only if there is another page.
 pub(super) fn page_of(name: &str, entries: Vec<Value>, next_page_token: String) -> Value {
     let mut page = Map::from_iter([(name.to_owned(), Value::Array(entries))]);
     if !next_page_token.is_empty() {
@@ -78,8 +78,8 @@ pub(super) fn page_of(name: &str, entries: Vec<Value>, next_page_token: String) 
     Value::Object(page)
 }
 
-/// The operation under `status`, with what every answer about an operation has. `location` is where to ask
-/// next; while the operation is not done, the answer says when.
+/// The operation under `status`, with the fields of every response about an operation. `location` is where to poll;
+/// while the operation is not done, `Retry-After` says when.
 pub(super) fn answer(
     call: &Call,
     status: StatusCode,
@@ -95,7 +95,7 @@ pub(super) fn answer(
     Ok(response)
 }
 
-/// `ETag`, and `Retry-After` while it is not done.
+/// Adds `ETag`, and `Retry-After` while the operation is not done.
 pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation) {
     let headers = response.headers_mut();
     if let Ok(etag) = HeaderValue::try_from(etag::of(operation)) {
@@ -106,7 +106,7 @@ pub(super) fn about(response: &mut Response, call: &Call, operation: &Operation)
     }
 }
 
-/// Says which preferences were granted.
+/// Adds the preferences that were applied.
 pub(super) fn preferences_applied(
     response: &mut Response,
     applied: impl IntoIterator<Item = String>,
@@ -116,7 +116,7 @@ pub(super) fn preferences_applied(
     response.headers_mut().extend(value.map(|value| (PREFERENCE_APPLIED.clone(), value)));
 }
 
-/// The preference that was granted, which is less than was asked for past the maximum.
+/// The applied preference; the maximum wait may be shorter than the requested one.
 pub(super) fn applied_wait(wait: Duration) -> String {
     format!("wait={}", wait.min(MAX_WAIT).as_secs())
 }
@@ -128,7 +128,7 @@ pub(super) fn header_value(url: &str) -> Result<HeaderValue, Problem> {
     })
 }
 
-/// The status document in the shape of Microsoft's REST guidelines, which their pollers read.
+/// The status document in the form of Microsoft's REST guidelines, which their pollers read.
 pub(super) fn status(call: &Call, document: &Document) -> Result<Value, Problem> {
     let (operation, id, links) = (&document.operation, document.operation.id(), call.links());
     let mut from = object(call.types(), &encode::operation(&Document::basic(operation.clone())))?;
@@ -155,8 +155,8 @@ pub(super) fn status(call: &Call, document: &Document) -> Result<Value, Problem>
     }
     put("errors", take("errors"));
     put("warnings", take("warnings"));
-    // Where their pollers fetch the final result, which may turn out to be none; without it they would take
-    // the Location of the submission for it.
+    // Their pollers fetch the final result here, even if there is none; without this URL they would fetch the Location
+    // of the submission.
     let has_succeeded = matches!(state, StateName::Succeeded | StateName::PartiallySucceeded);
     put("resourceLocation", has_succeeded.then(|| links.result(id).into()));
     let links = json!({
@@ -179,7 +179,7 @@ const fn microsoft_status(state: StateName) -> &'static str {
     }
 }
 
-/// An error with its causes as `details`. The recursion is as deep as causes may be nested.
+/// An error with its causes as `details`. The recursion is limited by the nesting of causes.
 fn microsoft_error(error: &Value) -> Value {
     let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     let mut document = json!({"code": text("code"), "message": text("message")});

@@ -12,14 +12,14 @@ use crate::operation::{HttpEnvelope, Operation, Progress, Revision};
 /// The separator between the revision and the digest of the progress.
 const DIGEST_MARK: char = '-';
 
-/// The entity tag of an operation as it is.
+/// The entity tag of an operation's present state.
 pub(super) fn of(operation: &Operation) -> String {
     let revision = operation.life.revision.0;
     match &operation.life.progress {
         Some(progress) if !operation.is_done() => {
             format!("\"{revision}{DIGEST_MARK}{}\"", digest(progress))
         }
-        // No progress can follow, or none has come.
+        // There is no progress, or none can follow.
         _ => format!("\"{revision}\""),
     }
 }
@@ -30,14 +30,14 @@ pub(super) fn of_result(operation: &Operation) -> String {
     envelope.and_then(recorded).unwrap_or_else(|| of(operation))
 }
 
-/// The recorded validator, which is the resource's own and so what conditional requests to it need.
+/// The recorded validator, which is the resource's own, so that conditional requests to it work.
 fn recorded(envelope: &HttpEnvelope) -> Option<String> {
     let field = envelope.headers.iter().find(|header| header.name == ETAG.as_str())?;
     let field = HeaderValue::from_bytes(&field.value).ok()?;
     field.to_str().map(str::to_owned).ok()
 }
 
-/// Whether a tag, given without its quotes, is of that revision, whatever the progress.
+/// Whether a tag, without its quotes, has that revision, whatever the progress.
 pub(super) fn is_of(tag: &str, revision: Revision) -> bool {
     tag.split(DIGEST_MARK).next() == Some(revision.0.to_string().as_str())
 }

@@ -1,7 +1,7 @@
-//! The form of `text/event-stream` (WHATWG HTML, "Server-sent events"): its negotiation, the last event's id, and
-//! the encoding of events.
+//! `text/event-stream` (WHATWG HTML, "Server-sent events"): its negotiation, the last event's id, and the encoding of
+//! events.
 //!
-//! Knows nothing of operations. A stream is pulled: no event is made before the client reads it.
+//! Knows nothing of operations. The response's body pulls: no event is made before the client reads.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -20,14 +20,14 @@ use super::headers::{essence, split_unquoted};
 use crate::service::ServiceError;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// nginx passes on at once what says so.
+/// Makes nginx pass on each event at once.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const MEDIA_TYPE: &str = "text/event-stream";
 
-/// Says that the stream is alive. A comment: programs do not see it.
+/// A heartbeat. It is a comment, so programs do not see it.
 pub(super) const HEARTBEAT: &str = ": alive\n\n";
 
-/// Whether the client asks for events, and not rather for JSON.
+/// Whether the client accepts events, and does not prefer JSON.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     let (mut events, mut json) = (0.0, 0.0);
     for field in headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok()) {
@@ -46,19 +46,19 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
     events > 0.0 && events >= json
 }
 
-/// The id of the last event that the client has seen: the header, which browsers send when they come back, else
-/// `last_event_id` of the query, by which a page that remembers can begin.
+/// The id of the last event that the client has received: from the header, which browsers send when they reconnect,
+/// else from the query's `last_event_id`, with which a page can begin.
 pub(super) fn last_event_id(call: &mut Call) -> Result<Option<String>, ServiceError> {
     let in_query = call.query.take("last_event_id");
     let in_header = in_header(&call.parts.headers)?.map(str::to_owned);
     Ok(in_header.or(in_query).filter(|id| !id.is_empty()))
 }
 
-/// The same by the header alone.
+/// Like [`last_event_id`], from the header only.
 pub(super) fn in_header(headers: &HeaderMap) -> Result<Option<&str>, ServiceError> {
     let field = headers.get(LAST_EVENT_ID).map(HeaderValue::to_str).transpose();
     let field = field.map_err(|_| ServiceError::invalid_field("Last-Event-ID", "must be ASCII"))?;
-    // An empty one says that there was none.
+    // An empty one means that there was none.
     Ok(field.filter(|id| !id.is_empty()))
 }
 
@@ -67,19 +67,19 @@ pub(super) fn opening(reconnect_delay: Duration) -> String {
     retry(reconnect_delay) + "\n"
 }
 
-/// The field that says when to come back.
+/// The field with the delay before a reconnect.
 pub(super) fn retry(reconnect_delay: Duration) -> String {
     format!("retry: {}\n", reconnect_delay.as_millis())
 }
 
-/// An event. Without an id, the client keeps the one that it has.
+/// An event. Without an id, the client keeps its last one.
 pub(super) fn event(name: &str, id: Option<impl Display>, data: &Value) -> String {
     let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
-    // JSON without indents has no line breaks, so it is one line of data.
+    // Compact JSON has no line breaks, so it is one line of data.
     format!("event: {name}\n{id}data: {data}\n\n")
 }
 
-/// A stream of what the functions above have written.
+/// A response whose body is a stream of such texts.
 pub(super) fn response(
     parts: impl Stream<Item = impl Into<Bytes> + 'static> + Send + 'static,
 ) -> Response {

@@ -1,16 +1,15 @@
-//! Events of operations: the history of one in pages, the transitions of one as a stream, and a stream of all that
-//! match a filter.
+//! Events of operations: one operation's history in pages, one operation's transitions as a stream, and a stream of all
+//! operations that match a filter.
 //!
-//! Streams are `text/event-stream`, made for a browser's `EventSource`. The data of an event is the message that
-//! gRPC streams (`WatchOperationResponse`, `WatchOperationsResponse`) as JSON, the operation in it with its
-//! `location`: a page that shows an operation needs no state of its own, whichever event comes. An event is named
-//! for its type, so that a page listens to what it wants: `snapshot`, `transition` and `progress` of one operation;
-//! `current`, `synced`, `transition`, `left`, `deleted`, `progress` and `reset` of many. `problem` says why a stream
-//! breaks off.
+//! Streams are `text/event-stream`, for a browser's `EventSource`. The data of an event is the message that gRPC
+//! streams (`WatchOperationResponse`, `WatchOperationsResponse`) as JSON, the operation in it with its `location`: a
+//! page that shows an operation needs no state of its own, whichever event comes. An event's name is its type, so that
+//! a page can listen for what it wants: `snapshot`, `transition` and `progress` of one operation; `current`, `synced`,
+//! `transition`, `left`, `deleted`, `progress` and `reset` of many. `problem` says why a stream breaks off.
 //!
-//! The id of a snapshot or a transition is its revision, from which a reconnect resumes. Progress has none. After
-//! the terminal event the response ends; the browser reconnects once, and 204 makes it stop. The id of an event
-//! over a filter is its position, from which a reconnect goes on as gRPC does: without a gap, or with a `reset`.
+//! The id of a snapshot or a transition is its revision, from which a reconnect resumes. Progress has no id. After the
+//! terminal event the response ends; the browser reconnects once, and 204 makes it stop. The id of an event over a
+//! filter is its position, from which a reconnect resumes as with gRPC: without a gap, or with a `reset`.
 
 use axum::response::IntoResponse;
 use bytes::Bytes;
@@ -34,7 +33,7 @@ use crate::service::{
 };
 use crate::wire::{encode, size, streams};
 
-/// `GET …/{id}/events`: a page of the history, or the life as a stream.
+/// `GET …/{id}/events`: a page of the history, or the transitions as a stream.
 pub(super) async fn of_operation(call: Call) -> Answer {
     if event_stream::is_wanted(&call.parts.headers) { watch(call).await } else { page(call).await }
 }
@@ -55,7 +54,7 @@ async fn page(mut call: Call) -> Answer {
     Ok(response)
 }
 
-/// The life of an operation as a stream.
+/// The transitions of an operation as a stream.
 pub(super) async fn watch(mut call: Call) -> Answer {
     let last_event_id = event_stream::last_event_id(&mut call);
     let include_progress = call.query.take_flag("include_progress").unwrap_or(true);
@@ -67,7 +66,7 @@ pub(super) async fn watch(mut call: Call) -> Answer {
     let options = WatchOptions { after, include_progress, view, timeout: None };
     let watch = call.service().watch(&call.caller, &name, options).await?;
     if watch.is_over() {
-        // The one answer after which an EventSource does not come back.
+        // The only response after which an EventSource does not reconnect.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let opening = event_stream::opening(call.service().reconnect_delay());
@@ -79,7 +78,7 @@ pub(super) async fn watch(mut call: Call) -> Answer {
     Ok(event_stream::response(tokio_stream::once(opening).chain(events)))
 }
 
-/// `GET /v1/operations/events`: all operations that match, and what becomes of them.
+/// `GET /v1/operations/events`: all operations that match, and their changes.
 pub(super) async fn of_all(mut call: Call) -> Answer {
     let last_event_id = event_stream::last_event_id(&mut call);
     let filter = call.query.take("filter").unwrap_or_default();
@@ -104,7 +103,7 @@ pub(super) async fn of_all(mut call: Call) -> Answer {
     Ok(event_stream::response(tokio_stream::once(opening).chain(events)))
 }
 
-/// The revision that an id names.
+/// The revision in an event's id.
 fn revision(id: &str) -> Result<Revision, ServiceError> {
     let digits = id.bytes().all(|byte| byte.is_ascii_digit());
     let number = id.parse().ok().filter(|_| digits);
@@ -112,7 +111,7 @@ fn revision(id: &str) -> Result<Revision, ServiceError> {
     number.map(Revision).ok_or_else(|| ServiceError::invalid_field("Last-Event-ID", rule))
 }
 
-/// Writes messages as events.
+/// Encodes messages as events.
 struct Writer {
     types: KnownTypes,
     links: Links,
@@ -205,7 +204,7 @@ impl Writer {
     }
 }
 
-/// The message, its operation with the URL as `location`, as everywhere over HTTP.
+/// The message with the operation's URL as `location`, as everywhere over HTTP.
 fn located(mut message: Value, location: Option<String>) -> Value {
     if let Some((Value::Object(operation), location)) = message.get_mut("operation").zip(location) {
         operation.insert("location".to_owned(), location.into());

@@ -1,4 +1,4 @@
-//! Google's REST transports: the operations of a tenant in the JSON of `google.longrunning`, and refusals in the form that
+//! Google's REST transports: a tenant's operations in the JSON of `google.longrunning`, and errors in the form that
 //! Google's client libraries read.
 
 use axum::body::Body;
@@ -85,12 +85,12 @@ pub(super) async fn delete(mut call: Call) -> Answer {
 
 fn operation(call: &Call, document: &Document) -> Result<Value, Problem> {
     let mut operation = google::operation(document);
-    // Some clients ask again by this name, and can ask only for names of the form that the path has.
+    // Some clients use this name for further requests, and accept only names in the form of the path.
     if call.segment("tenant").is_empty() {
         operation.name = document.operation.submission.id.name();
     }
     let mut operation = Value::Object(documents::object(call.types(), &operation)?);
-    // Most readers of JSON take Empty for a message without fields, and no type with a form of its own.
+    // Most JSON readers take Empty for a message without fields and without a JSON form of its own.
     let response = operation.get_mut("response").and_then(Value::as_object_mut);
     if let Some(response) = response.filter(|any| any["@type"] == google::EMPTY) {
         response.remove("value");
@@ -98,7 +98,7 @@ fn operation(call: &Call, document: &Document) -> Result<Value, Problem> {
     Ok(operation)
 }
 
-/// A refusal in Google's form, under the status that goes with its code.
+/// A refusal in Google's form, with the status of its code.
 pub(super) fn refused(problem: Problem) -> Response {
     let Some(error) = problem.error() else {
         return problem.into_response();

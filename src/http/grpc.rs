@@ -17,19 +17,19 @@ use super::{Http, HttpOptions, body};
 use crate::service::{Reason, Service, ServiceError};
 use crate::wire::google;
 
-/// How a request frames its messages, which are protobuf; other codecs are not served.
+/// The framing of a request's messages, which are protobuf; other codecs are not served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
-    /// As gRPC does, which browsers cannot.
+    /// As in gRPC, which browsers cannot use.
     Grpc,
-    /// With the trailers in the body.
+    /// With trailers in the body.
     Web,
-    /// The same in base64.
+    /// Like `Web`, in base64.
     WebText,
 }
 
 impl Protocol {
-    /// By the content type; `None` where it is another.
+    /// The protocol of the content type; `None` for any other type.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         Self::named(headers.get(CONTENT_TYPE)?)
     }
@@ -54,23 +54,23 @@ impl Protocol {
     }
 }
 
-/// In front of the services of gRPC. Cheap to clone.
+/// The gate in front of the gRPC services. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gate(Arc<Http>);
 
 impl Gate {
-    /// Beside what `router` makes of the same service and options.
+    /// A gate for the same service and options as those of [`router`](super::router).
     pub fn new(service: Service, options: HttpOptions) -> Self {
         Self(Arc::new(Http { service, options: Arc::new(options), rendered: Rendered::default() }))
     }
 
-    /// Whether it is a call over gRPC itself, which goes past [`Gate::answer`]: no browser speaks it.
+    /// Whether this is a plain gRPC call, which bypasses [`Gate::answer`], because browsers cannot send one.
     pub fn is_open_to(parts: &Parts) -> bool {
         let is_post = parts.method == Method::POST && parts.version == Version::HTTP_2;
         is_post && Protocol::of(&parts.headers) == Some(Protocol::Grpc)
     }
 
-    /// Answers everything else: has calls over gRPC-Web served by `serve`, and refuses others.
+    /// Handles everything else: passes gRPC-Web calls to `serve`, and refuses other requests.
     pub async fn answer<F: Future<Output = Response>>(
         &self,
         request: Request,
@@ -111,7 +111,7 @@ async fn answer<F: Future<Output = Response>>(
     response
 }
 
-/// A call over gRPC-Web. Its answer is in base64 if the call is, unless it accepts the other form.
+/// A gRPC-Web call. The response is in base64 if the call is, unless the client accepts the other form.
 async fn call<F: Future<Output = Response>>(
     http: &Http,
     web: Protocol,
@@ -123,7 +123,7 @@ async fn call<F: Future<Output = Response>>(
     request.headers_mut().insert(CONTENT_TYPE, web.content_type());
     request.headers_mut().insert(ACCEPT, answer.clone());
     if request.version() < Version::HTTP_2 {
-        // Over HTTP/1 nothing comes after the request, so that a client can only be slow with it. HTTP's rules hold.
+        // Over HTTP/1 nothing follows the request, so a client can only be slow with the body. HTTP's limits apply.
         let most = http.service.limits().max_call_bytes();
         let most = if web == Protocol::WebText { most / 3 * 4 } else { most };
         let (parts, body) = request.into_parts();
@@ -135,7 +135,7 @@ async fn call<F: Future<Output = Response>>(
     serve(request).await
 }
 
-/// Room for the prefix of a message, and for the end of base64.
+/// Room for a message's prefix, and for the end of base64, in bytes.
 const FRAMING_BYTES: usize = 16;
 
 /// The response to a gRPC-Web call that is refused before it reaches its method.
@@ -147,13 +147,13 @@ fn refused_call(problem: &Problem, content_type: HeaderValue) -> Response {
     refused_with(&status, content_type)
 }
 
-/// A call to a method that there is not.
+/// The response to a call of a method that does not exist.
 pub(super) fn no_method(content_type: HeaderValue, uri: &Uri) -> Response {
     let status = Status::unimplemented(format!("there is no method {}", uri.path()));
     refused_with(&status, content_type)
 }
 
-/// An answer of headers only.
+/// A response without a body.
 fn refused_with(status: &Status, content_type: HeaderValue) -> Response {
     let mut response = (StatusCode::OK, [(CONTENT_TYPE, content_type)]).into_response();
     if status.add_header(response.headers_mut()).is_err() {

@@ -8,44 +8,43 @@ use http::{HeaderMap, HeaderValue};
 use crate::operation::HttpHeader;
 use crate::service::{RATE_WINDOW, Rate, ServiceError};
 
-/// The client's own name for a submission (draft-ietf-httpapi-idempotency-key-header).
+/// The client's name for a submission (draft-ietf-httpapi-idempotency-key-header).
 pub(super) static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The client's preferences (RFC 7240).
 pub(super) static PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The preferences that were applied.
 pub(super) static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-/// Where the status document is; what Azure's pollers read.
+/// The URL of the status document, which Azure's pollers read.
 pub(super) static OPERATION_LOCATION: HeaderName = HeaderName::from_static("operation-location");
 /// The source of an error: `gateway` is this service, `operation` the work itself.
 pub(super) static ERROR_SOURCE: HeaderName = HeaderName::from_static("longrun-error-source");
-/// How a tenant's submissions stand to their limit, and what that is (draft-ietf-httpapi-ratelimit-headers).
+/// A tenant's submissions compared with their limit, and the limit (draft-ietf-httpapi-ratelimit-headers).
 pub(super) static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// How many errors a partial success came with.
+/// The number of errors of a partial success.
 pub(super) static ERRORS: HeaderName = HeaderName::from_static("longrun-errors");
-/// How many warnings a result came with.
+/// The number of warnings of a result.
 pub(super) static WARNINGS: HeaderName = HeaderName::from_static("longrun-warnings");
 /// The type URL of a result that is a protobuf message.
 pub(super) static TYPE_URL: HeaderName = HeaderName::from_static("longrun-type-url");
 
-/// The header fields that say what a body is, beside its type (RFC 9110, section 8): without them an input is not
-/// what was sent.
+/// The header fields that describe a body, beside its type (RFC 9110, section 8): an input is incomplete without them.
 const OF_A_BODY: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION];
 
-/// The fields that tell how submissions stand to their limit: `"submissions";q=QUOTA;w=SECONDS`, and
+/// The fields about the rate limit of submissions: `"submissions";q=QUOTA;w=SECONDS`, and
 /// `"submissions";r=REMAINING;t=SECONDS`.
 pub(super) fn rate_limits(rate: Rate) -> [(HeaderName, HeaderValue); 2] {
     let Rate { quota, remaining, reset } = rate;
     let policy = format!("\"submissions\";q={quota};w={}", RATE_WINDOW.as_secs());
     let seconds = reset.as_millis().div_ceil(1_000);
     let now = format!("\"submissions\";r={remaining};t={seconds}");
-    // They are made of digits and quotes.
+    // The values consist of digits and quotes.
     let value =
         |text: String| HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""));
     [(RATE_LIMIT_POLICY.clone(), value(policy)), (RATE_LIMIT.clone(), value(now))]
 }
 
-/// Notes that the answer depends on the request's field `name`, beside what it is said to depend on already.
+/// Adds the request's field `name` to `Vary`.
 pub(super) fn vary_by(headers: &mut HeaderMap, name: &'static str) {
     let said = headers.get_all(VARY).iter().filter_map(|field| field.to_str().ok());
     let mut known = said.flat_map(|field| field.split(',')).map(str::trim);
@@ -54,7 +53,7 @@ pub(super) fn vary_by(headers: &mut HeaderMap, name: &'static str) {
     }
 }
 
-/// The fields of a request that say what its body is.
+/// The fields of a request that describe its body.
 pub(super) fn of_a_body(headers: &HeaderMap) -> Vec<HttpHeader> {
     let named = OF_A_BODY.iter().flat_map(|name| {
         headers.get_all(name).iter().map(move |value| HttpHeader {
@@ -65,7 +64,7 @@ pub(super) fn of_a_body(headers: &HeaderMap) -> Vec<HttpHeader> {
     named.collect()
 }
 
-/// Whether the field says what a body is.
+/// Whether the field describes a body.
 pub(super) fn is_of_a_body(name: &str) -> bool {
     OF_A_BODY.iter().any(|known| known.as_str() == name)
 }
@@ -76,7 +75,7 @@ pub(super) fn whole_seconds(duration: Duration) -> u64 {
     rounded.max(1)
 }
 
-/// The value of a wait that no number holds: above every maximum.
+/// The value of a wait that is too large for a number; above every maximum.
 const LONGEST_WAIT: u64 = u32::MAX as u64;
 
 /// The preferences of a request.
@@ -89,20 +88,20 @@ pub(super) struct Preferences {
 }
 
 impl Preferences {
-    /// From all `Prefer` fields; what is unknown or malformed is ignored, and of two the first counts, both as
-    /// RFC 7240 wants it.
+    /// Reads all `Prefer` fields. Ignores unknown and malformed preferences; of duplicates the first counts (both as in
+    /// RFC 7240).
     pub(super) fn parse(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         for field in headers.get_all(&PREFER).iter().filter_map(|field| field.to_str().ok()) {
             for preference in split_unquoted(field, ',') {
-                // Parameters behind a semicolon say nothing about the two that are known here.
+                // Parameters after a semicolon have no meaning for the two known preferences.
                 let preference = split_unquoted(preference, ';').next().unwrap_or_default();
                 let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
                 let value = value.trim().trim_matches('"');
                 match name.trim().to_ascii_lowercase().as_str() {
                     "respond-async" => found.respond_async = true,
                     "wait" if found.wait.is_none() && digits(value) => {
-                        // More digits than a number holds is long enough in any case.
+                        // A number with too many digits is long enough in any case.
                         let seconds = value.parse().unwrap_or(LONGEST_WAIT);
                         found.wait = Some(Duration::from_secs(seconds));
                     }
@@ -114,7 +113,7 @@ impl Preferences {
     }
 }
 
-/// The preferences of a `Prefer` field that are not read here, each with its parameters.
+/// The preferences of a `Prefer` field that are not known here, each with its parameters.
 pub(super) fn others_preferred(field: &str) -> impl Iterator<Item = &str> {
     split_unquoted(field, ',').filter(|preference| {
         let name = preference.split(['=', ';']).next().unwrap_or_default().trim();
@@ -128,7 +127,7 @@ fn digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The parts of `text` between separators that stand outside quotes.
+/// The parts of `text` between separators outside quotes.
 pub(super) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |character| {
@@ -142,8 +141,7 @@ pub(super) fn split_unquoted(text: &str, separator: char) -> impl Iterator<Item 
     })
 }
 
-/// The idempotency key of a request, bare or as the quoted string of RFC 8941; empty if there is none. Whether
-/// it is a valid key is not decided here.
+/// The idempotency key of a request, bare or as a quoted string (RFC 8941); empty if there is none. Not validated here.
 pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, ServiceError> {
     let invalid = |rule| ServiceError::invalid_field("Idempotency-Key", rule);
     let mut fields = headers.get_all(&IDEMPOTENCY_KEY).iter();
@@ -162,7 +160,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, ServiceErro
     if key.is_empty() { Err(invalid("must not be empty")) } else { Ok(key) }
 }
 
-/// The string whose opening quote has been taken off; parameters behind it are ignored.
+/// The string after its opening quote; parameters after it are ignored.
 fn unquote(text: &str) -> Option<String> {
     let mut string = String::new();
     let mut characters = text.chars();

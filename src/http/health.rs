@@ -10,7 +10,7 @@ pub(super) async fn live(_: Call) -> Answer {
     Ok("ok\n".into_response())
 }
 
-/// Whether new work is taken, and if not, why.
+/// Whether new work is accepted; the error says why not.
 pub(super) async fn ready(call: Call) -> Answer {
     call.service().ready()?;
     Ok("ok\n".into_response())

@@ -12,7 +12,7 @@ use crate::service::View;
 /// The entity tag of every input: it never changes.
 pub(super) const TAG: &str = "\"1\"";
 
-/// `GET …/{id}/input`: the input, whatever the state; 204 where there is none.
+/// `GET …/{id}/input`: the input, whatever the state; 204 if there is none.
 pub(super) async fn get(mut call: Call) -> Answer {
     let (name, found) = call.finish_path();
     let name = found.settle(name)?;

@@ -9,7 +9,7 @@ use super::documents::{self, Answer};
 use crate::proto::v1;
 use crate::wire::keys;
 
-/// `POST /v1/keys`: 201 with the key, its secret included.
+/// `POST /v1/keys`: 201 with the key, including its secret.
 pub(super) async fn create(mut call: Call, body: Body) -> Answer {
     let mut found = call.finish_query();
     let request: Option<v1::CreateKeyRequest> = call.message(body, &mut found).await?;
@@ -38,7 +38,7 @@ pub(super) async fn list(mut call: Call) -> Answer {
     Ok(documents::json(StatusCode::OK, &page))
 }
 
-/// `POST /v1/keys/{key_id}:revoke`: 200 with the key as it is now.
+/// `POST /v1/keys/{key_id}:revoke`: 200 with the revoked key.
 pub(super) async fn revoke(mut call: Call) -> Answer {
     call.finish_query().check()?;
     let record = call.service().revoke_key(&call.caller, call.segment("key_id")).await?;

@@ -24,7 +24,7 @@ pub(super) async fn list(mut call: Call) -> Answer {
     Ok(documents::json(StatusCode::OK, &page_of("limits", listed, String::new())))
 }
 
-/// `POST /v1/limits`: 200 with the limit as it holds now.
+/// `POST /v1/limits`: 200 with the limit in force.
 pub(super) async fn set(mut call: Call, body: Body) -> Answer {
     let mut found = call.finish_query();
     let request: Option<v1::SetLimitRequest> = call.message(body, &mut found).await?;
@@ -57,7 +57,7 @@ fn kind(call: &mut Call) -> Result<(Kind, Option<Scope>), Problem> {
     Ok(found.settle(of)?)
 }
 
-/// `DELETE /v1/limits/{what}`: 200 with what holds instead.
+/// `DELETE /v1/limits/{what}`: 200 with the limit that is in force instead.
 pub(super) async fn delete(mut call: Call) -> Answer {
     let [tenant, kind, label] =
         ["tenant", "kind", "label"].map(|name| call.query.take(name).unwrap_or_default());

@@ -7,18 +7,18 @@ use http::uri::Authority;
 use super::arrival::Arrival;
 use crate::operation::OperationId;
 
-/// Where the client reached this server, and so where it will find it again.
+/// Where the client reached this server, and so where its links must lead.
 #[derive(Clone, Debug)]
 pub(crate) struct Links {
     base: String,
-    /// The token of the share by which the client knows the operation.
+    /// The token of the share by which the client names the operation.
     share: Option<String>,
 }
 
 impl Links {
-    /// The configured public URL; else the scheme of the connection and the host that the request names. Without either, links
-    /// are absolute paths, which clients resolve against the URL that they asked for. Forwarding headers are
-    /// not believed: anybody can send them.
+    /// The base is the configured public URL; else the scheme of the connection and the host of the request. Without
+    /// either, links are absolute paths, which clients resolve against the requested URL. Forwarding headers are not
+    /// trusted, because any client can send them.
     pub(crate) fn new(public_url: Option<&str>, request: &Parts) -> Self {
         if let Some(url) = public_url {
             return Self { base: url.trim_end_matches('/').to_owned(), share: None };
@@ -32,17 +32,17 @@ impl Links {
         Self { base, share: None }
     }
 
-    /// The same for a client that knows one operation, by a share of it.
+    /// Links for a client that names an operation by a share.
     pub(super) fn by_share(self, token: Option<String>) -> Self {
         Self { share: token, ..self }
     }
 
-    /// Whether the client knows the operation by a share alone.
+    /// Whether the client names the operation by a share.
     pub(super) fn are_of_share(&self) -> bool {
         self.share.is_some()
     }
 
-    /// Scheme and host, and where this server stands under them.
+    /// Scheme, host, and the path prefix of this server.
     pub(crate) fn base(&self) -> &str {
         &self.base
     }

@@ -1,4 +1,4 @@
-//! `/metrics`, for Prometheus and whatever else reads its formats.
+//! `/metrics`, for Prometheus and other readers of its formats.
 
 use axum::response::IntoResponse as _;
 use http::header::{ACCEPT, CONTENT_TYPE, VARY};
@@ -9,7 +9,7 @@ use super::problem::Problem;
 use crate::metrics::Format;
 use crate::service::{Reason, ServiceError};
 
-/// `GET /metrics`; nothing is there where it is served elsewhere or not at all.
+/// `GET /metrics`; 404 if metrics are served elsewhere or not at all.
 pub(super) async fn metrics(call: Call) -> Answer {
     if !call.http.options.metrics {
         return Err(Problem::no_route("/metrics"));

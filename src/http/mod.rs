@@ -1,7 +1,7 @@
 //! The HTTP interface: the same operations as plain HTTP and JSON.
 //!
-//! Decodes, calls [`Service`], encodes. It has no state and decides nothing about operations. Messages have the
-//! JSON form of their protos, refusals are problem documents, and caches must revalidate every response.
+//! Decodes, calls [`Service`], encodes. It has no state and decides nothing about operations. Messages have the JSON
+//! form of their protos, errors are problem documents, and caches must revalidate every response.
 //!
 //! Read next: `routes` for the routes, `call` for a request as handlers see it, `documents` for the responses.
 
@@ -70,21 +70,21 @@ use rendered::Rendered;
 use route::Resource;
 pub use screen::{Hosts, Screen};
 
-/// How the interface is set up.
+/// The options of the interface.
 #[derive(Clone, Debug, Default)]
 pub struct HttpOptions {
-    /// The URL under which clients reach this server, where that is not `http://` (`https://` within TLS)
-    /// and the host that they ask for, e.g. `https://lro.example.com/api`. Links begin with it.
+    /// The URL under which clients reach this server, e.g. `https://lro.example.com/api`, if it is not `http://`
+    /// (`https://` with TLS) and the requested host. Links begin with it.
     pub public_url: Option<String>,
     /// Origins whose pages may call this interface from a browser, e.g. `https://app.example.com`; `*` for all.
     pub cors_origins: Vec<String>,
-    /// HTTP APIs that this server stands in front of, wherever it has no routes of its own.
+    /// HTTP APIs behind this server, for all paths without a route of its own.
     pub relay: crate::relay::Relay,
-    /// Dialects that it speaks beside its own.
+    /// Mounted dialects.
     pub dialects: Vec<crate::config::dialect::Mount>,
     /// Whether `/metrics` is served to callers.
     pub metrics: bool,
-    /// The types that an `Any` in JSON may have.
+    /// The types allowed in an `Any` in JSON.
     pub types: KnownTypes,
 }
 
@@ -96,7 +96,7 @@ struct Http {
     rendered: Rendered,
 }
 
-/// The routes, and a fallback that answers whatever there is no route for: gRPC in its own way.
+/// The routes, and a fallback for all other requests, which handles gRPC calls.
 pub fn router(service: Service, options: HttpOptions) -> Router {
     let http = Http { service, options: Arc::new(options), rendered: Rendered::default() };
     let mut router = Router::new();
@@ -122,16 +122,16 @@ pub(crate) async fn read_body(
     read.map_err(|problem| problem.error().cloned().unwrap_or_else(unknown))
 }
 
-/// The response to `OPTIONS`, with the methods.
+/// The response to `OPTIONS`, with the allowed methods.
 fn options(allow: HeaderValue) -> Response {
     (StatusCode::NO_CONTENT, [(ALLOW, allow)]).into_response()
 }
 
-/// A mark on responses that are the upstream's own: nothing is added to them.
+/// Marks responses of an upstream, to which nothing is added.
 #[derive(Clone, Copy, Debug)]
 struct Verbatim;
 
-/// Writes problems out and forbids caches to keep anything.
+/// Renders problems, and forbids caches to store responses.
 async fn finish(request: Request, next: Next) -> Response {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut response = next.run(request).await;
@@ -160,7 +160,7 @@ async fn no_route(State(http): State<Http>, request: Request) -> Response {
     match relay::answer(&http, request).await {
         Ok(response) => labelled("relay", response),
         Err(request) => match content_type {
-            // Not before: an API behind a relay may speak gRPC-Web, which is plain HTTP.
+            // Only now, because an API behind a relay may use gRPC-Web, which is plain HTTP.
             Some(content_type) => grpc::no_method(content_type, request.uri()),
             None => {
                 let (parts, _) = request.into_parts();

@@ -1,4 +1,4 @@
-//! Requests about existing operations: get, status, history, list, cancel, delete, retry.
+//! Requests about existing operations: get, status, list, cancel, run, delete, retry.
 
 use axum::body::Body;
 use axum::response::IntoResponse;
@@ -60,7 +60,7 @@ pub(super) async fn get(mut call: Call) -> Answer {
     Ok(response)
 }
 
-/// `GET …/{id}/status`: 200 and the status document, whatever the state.
+/// `GET …/{id}/status`: 200 with the status document, whatever the state.
 pub(super) async fn status(mut call: Call) -> Answer {
     let wait = call.take_wait();
     let (name, found) = call.finish_path();
@@ -75,7 +75,7 @@ pub(super) async fn status(mut call: Call) -> Answer {
     Ok(response)
 }
 
-/// `POST …/{id}:cancel`: 200 with the operation where it is done, be it by this or before; else 202, as getting it answers.
+/// `POST …/{id}:cancel`: 200 with the operation if it is now done; otherwise 202, as GET would return.
 pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
     let (name, mut found) = call.finish_path();
     let call = &call;
@@ -90,7 +90,7 @@ pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
     changed(call, &document)
 }
 
-/// 200 with the operation where it is done; else 202, with where to ask.
+/// 200 with the operation if it is done; otherwise 202 with the URL to poll.
 fn changed(call: &Call, document: &Document) -> Answer {
     let location = call.links().operation(document.operation.id());
     match document.operation.is_done() {
@@ -99,7 +99,7 @@ fn changed(call: &Call, document: &Document) -> Answer {
     }
 }
 
-/// `POST …/{id}:run`: as a cancel is answered.
+/// `POST …/{id}:run`: the response is like that to a cancel.
 pub(super) async fn run(mut call: Call, body: Body) -> Answer {
     let (name, mut found) = call.finish_path();
     let call = &call;
@@ -112,7 +112,7 @@ pub(super) async fn run(mut call: Call, body: Body) -> Answer {
     changed(call, &call.service().run_now(&call.caller, &name).await?)
 }
 
-/// `POST …/{id}:retry`: a new operation with the same input, answered as a submission.
+/// `POST …/{id}:retry`: a new operation with the same input; the response is that to a submission.
 pub(super) async fn retry(mut call: Call, body: Body) -> Answer {
     let (name, mut found) = call.finish_path();
     let call = &call;
@@ -127,7 +127,7 @@ pub(super) async fn retry(mut call: Call, body: Body) -> Answer {
     submission::answer(call, submitted, Face::Own).await
 }
 
-/// A name in the body must be that of the path, where that is one.
+/// Refuses a name in the body that is not the path's.
 pub(super) fn same_name(
     in_path: Option<&OperationName>,
     in_body: &str,

@@ -1,7 +1,7 @@
 //! Refusals and failures as problem documents (RFC 9457).
 //!
-//! `Longrun-Error-Source` is `gateway` if the server refused the call, and `operation` if the operation failed;
-//! then the response is that of a synchronous call.
+//! `Longrun-Error-Source` is `gateway` if the server refused the call, and `operation` if the operation failed; then
+//! the response is that of a synchronous call.
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -18,8 +18,8 @@ use crate::proto::json::{JsonError, to_value};
 use crate::proto::v1;
 use crate::service::{Reason, ServiceError, Violations};
 
-/// A problem document. As a response it is a mark without a body, which [`render`] fills in: only there is it
-/// known which request it was.
+/// A problem document. As a response it is a mark without a body, which [`render`] fills in, because only there the
+/// request is known.
 #[derive(Clone, Debug)]
 pub(super) struct Problem(Box<Content>);
 
@@ -53,13 +53,13 @@ impl Problem {
         self
     }
 
-    /// The same problem with one more header field.
+    /// Adds a header field.
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.insert(name, value);
         self
     }
 
-    /// The document for a request for `path`.
+    /// The document, for a request to `path`.
     pub(super) fn document(self, path: &str) -> Value {
         Value::Object(self.with("instance", path).0.members)
     }
@@ -74,7 +74,7 @@ impl Problem {
         Self::not_allowed(method, HeaderValue::from_static(allow))
     }
 
-    /// The same, where the methods are not known beforehand.
+    /// Like [`Self::method_not_allowed`], with methods that are not known in advance.
     pub(super) fn not_allowed(method: &Method, allow: HeaderValue) -> Self {
         let message = format!("{method} is not possible here");
         Self::from(ServiceError::new(Reason::MethodNotAllowed, message)).with_header(ALLOW, allow)
@@ -85,7 +85,7 @@ impl Problem {
         self.0.status
     }
 
-    /// The header fields beside those of its document.
+    /// The header fields in addition to those of the document.
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.0.headers
     }
@@ -101,12 +101,12 @@ impl Problem {
         }
     }
 
-    /// The error of a refused call. The problem of an operation that failed has none.
+    /// The error of a refused call; `None` for an operation that failed.
     pub(super) fn error(&self) -> Option<&ServiceError> {
         self.0.error.as_ref()
     }
 
-    /// The refusal as a dialect's templates see it.
+    /// The refusal, as a dialect's templates see it.
     pub(super) fn refusal(&self) -> Refusal<'_> {
         let text =
             |name: &str| self.0.members.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -121,7 +121,7 @@ impl Problem {
         }
     }
 
-    /// How an operation failed, as a synchronous call would have said it.
+    /// An operation's failure, as a synchronous call would return it.
     pub(super) fn of_operation(operation: &v1::Operation) -> Self {
         let error = operation.error.clone().unwrap_or_default();
         let title = match operation.state() {
@@ -134,7 +134,7 @@ impl Problem {
         let mut problem = Self::new(status, &kind, title, &error.message, "operation")
             .with("reason", error.code.as_str())
             .with("operation", operation.name.as_str());
-        // The rest under the names of the proto: code, message, statusCode, metadata, causes, source.
+        // The other members have the proto's names: code, message, statusCode, metadata, causes, source.
         if let Ok(Value::Object(members)) = to_value(&error) {
             problem.0.members.extend(members);
         }
@@ -155,7 +155,7 @@ impl From<ServiceError> for Problem {
             problem = problem.with("violations", violations.collect::<Vec<_>>());
         }
         for (name, value) in metadata {
-            // What every problem has is not to be replaced.
+            // The standard members of a problem must not be replaced.
             problem.0.members.entry(name).or_insert_with(|| value.into());
         }
         if let Some(delay) = retry_after {
@@ -169,7 +169,7 @@ impl From<ServiceError> for Problem {
     }
 }
 
-/// A document that could not be read.
+/// The error for a document that could not be read.
 impl From<JsonError> for ServiceError {
     fn from(error: JsonError) -> Self {
         let place = error
@@ -194,7 +194,7 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Gives the response its document if it is a problem.
+/// Renders the document if the response is a problem.
 pub(super) fn render(response: &mut Response, method: &Method, path: &str) {
     let Some(problem) = response.extensions_mut().remove::<Problem>() else { return };
     let headers = response.headers_mut();
@@ -205,8 +205,8 @@ pub(super) fn render(response: &mut Response, method: &Method, path: &str) {
     *response.body_mut() = if method == Method::HEAD { Body::empty() } else { Body::from(text) };
 }
 
-/// The reason why a request could not be relayed, if the operation failed with it: the client gets the same response
-/// whether its request passed through or became an operation.
+/// The reason for a request that could not be relayed, if the operation failed because of it, so that the client gets
+/// the same response whether its request passed through or became an operation.
 pub(super) fn upstream_reason(kind: &str, code: &str) -> Option<Reason> {
     if !kind.starts_with(Mount::KIND_PREFIX) {
         return None;
@@ -222,7 +222,7 @@ pub(super) fn upstream_reason(kind: &str, code: &str) -> Option<Reason> {
     }
 }
 
-/// The HTTP status of a canonical gRPC code, as Google's client libraries pair them.
+/// The HTTP status of a canonical gRPC code, as in Google's client libraries.
 pub(super) fn http_status(grpc_code: i32) -> u16 {
     match grpc_code {
         3 | 9 | 11 => 400,

@@ -1,4 +1,4 @@
-//! Query parameters: each known by its name, in snake_case or camelCase, or refused.
+//! Query parameters in snake_case or camelCase; unknown ones are refused.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ impl Parameters {
         Self { left, found }
     }
 
-    /// Leaves out the parameters of Google's that concern every method, such as `$alt=json`.
+    /// Ignores Google's parameters for all methods, such as `$alt=json`.
     pub(super) fn without_system_parameters(mut self) -> Self {
         self.left.retain(|(name, _)| !name.starts_with('$'));
         self
@@ -35,7 +35,7 @@ impl Parameters {
         self.left.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
     }
 
-    /// The one value of `name`; nothing where something is wrong with it, for this and all below.
+    /// The only value of `name`; `None` if there is none or it is wrong, as for all methods below.
     pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let mut values = self.take_all(name).into_iter();
         let value = values.next()?;
@@ -81,7 +81,7 @@ impl Parameters {
         time.map_err(|_| self.note(name, "is too long")).ok()
     }
 
-    /// The one value of `name`, as `read` has it; `rule` is what it is refused by.
+    /// The only value of `name`, parsed by `read`; `rule` is the violation otherwise.
     pub(super) fn take_as<T>(
         &mut self,
         name: &str,
@@ -95,12 +95,12 @@ impl Parameters {
         read
     }
 
-    /// The parameter breaks a rule.
+    /// Notes that the parameter breaks a rule.
     pub(super) fn note(&mut self, name: &str, rule: impl Into<String>) {
         self.found.note(name, rule);
     }
 
-    /// Refuses what has none of these names: a misspelt parameter must not pass for none.
+    /// Refuses parameters with other names, so that a misspelt parameter is not ignored.
     pub(super) fn only<'a>(&mut self, names: impl Iterator<Item = &'a str> + Clone) {
         let is_unknown = |key: &str| !names.clone().any(|name| name == key);
         for (name, _) in self.left.extract_if(.., |(key, _)| is_unknown(key)) {
@@ -108,7 +108,7 @@ impl Parameters {
         }
     }
 
-    /// All that is wrong, with what is left, because it is of no use with the rest of the request.
+    /// All violations, including unknown parameters that are left.
     pub(super) fn finish(mut self) -> Violations {
         for (name, _) in self.left {
             unknown_parameter(&name, &mut self.found);
@@ -134,14 +134,14 @@ pub(super) fn pairs(uri: &Uri) -> impl Iterator<Item = Result<(String, String), 
     })
 }
 
-/// Whether the query has `$alt`, which Google's client libraries put into each request, and no parameter of this
-/// interface's own begins with `$`.
+/// Whether the query has `$alt`, which Google's client libraries add to each request. No parameter of this interface
+/// begins with `$`.
 pub(super) fn is_of_google(uri: &Uri) -> bool {
     let mut pairs = query::pairs(uri.query().unwrap_or_default());
     pairs.any(|pair| pair.name.as_deref() == Some("$alt"))
 }
 
-/// `pageToken` as `page_token`.
+/// Converts `pageToken` to `page_token`.
 fn snake_case(name: &str) -> String {
     let mut snake = String::with_capacity(name.len() + 2);
     for character in name.chars() {

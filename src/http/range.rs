@@ -1,5 +1,5 @@
-//! Parts of a result (RFC 9110, section 14): one range of bytes. A request for several gets the whole, which the
-//! RFC allows.
+//! Ranges of a result (RFC 9110, section 14): one range of bytes. The response to a request for several is the whole,
+//! as the RFC allows.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use std::ops::Range;
 pub(super) enum Extent {
     Whole,
     Part(Range<u64>),
-    /// There is nothing there.
+    /// No byte is within the range.
     Unsatisfiable,
 }
 
@@ -18,7 +18,7 @@ impl Extent {
         let Some((unit, ranges)) = field.split_once('=') else { return Self::Whole };
         let mut ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
         match (ranges.next(), ranges.next()) {
-            // No range of nothing can be named.
+            // Empty contents have no satisfiable range.
             (Some(range), None) if unit.trim().eq_ignore_ascii_case("bytes") && length > 0 => {
                 Self::one(range, length).unwrap_or(Self::Whole)
             }
@@ -49,7 +49,7 @@ impl Extent {
     }
 }
 
-/// A number of digits only; what is too large for a number is past every end.
+/// A number of digits only; one that is too large is beyond every end.
 fn position(digits: &str) -> Option<u64> {
     let valid = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     valid.then(|| digits.parse().unwrap_or(u64::MAX))

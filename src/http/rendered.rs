@@ -1,4 +1,4 @@
-//! Events that are written once for many readers: those that watch the same commits from the same host.
+//! Events that are encoded once for many readers, which watch the same commits through the same host.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,25 +7,25 @@ use hashlink::LruCache;
 
 use crate::operation::{OperationId, Revision};
 
-/// Events that are remembered. Readers that keep up are not further apart.
+/// How many events are kept. Readers that keep up are not further apart.
 const MOST: usize = 512;
-/// The largest that is.
+/// The largest event that is kept, in bytes.
 const MOST_BYTES: usize = 16 << 10;
 
-/// What makes the text of an event: there is one for each.
+/// Everything that determines the text of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    /// Its name.
+    /// The event's name.
     pub(super) name: &'static str,
-    /// Whose it is, and as of when.
+    /// The operation and its revision.
     pub(super) operation: (OperationId, Revision),
-    /// Behind it.
+    /// The position after the event.
     pub(super) position: Option<String>,
-    /// Where links in it lead.
+    /// The base of links in it.
     pub(super) base: String,
 }
 
-/// The latest events as they were written. Cheap to clone.
+/// The latest encoded events. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Rendered(Arc<Mutex<LruCache<Key, Bytes>>>);
 
@@ -36,7 +36,7 @@ impl Default for Rendered {
 }
 
 impl Rendered {
-    /// The text of an event, written unless another reader's was.
+    /// The text of an event; encodes it unless another reader has done so.
     pub(super) fn get_or<E>(
         &self,
         key: Key,
@@ -46,7 +46,7 @@ impl Rendered {
         if let Some(text) = known().get(&key) {
             return Ok(text.clone());
         }
-        // Two may write the same at once.
+        // Two readers may encode the same event at once.
         let text = Bytes::from(write()?);
         if text.len() <= MOST_BYTES {
             known().insert(key, text.clone());

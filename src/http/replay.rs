@@ -1,6 +1,6 @@
-//! A recorded HTTP response, replayed: which of its header fields this service may repeat.
+//! Replays a recorded HTTP response: which of its header fields this service may repeat.
 //!
-//! Adds to a response that has its body and this service's own safeguards, and removes none of them.
+//! Adds fields to a response that has the body and this service's own safeguards, and removes none of the safeguards.
 
 use axum::response::Response;
 use http::header::{
@@ -15,16 +15,16 @@ use crate::operation::http::is_credential;
 use crate::operation::{HttpEnvelope, Operation};
 use crate::relay::location::Place;
 
-/// The recorded status, where the answer cannot have it.
+/// The recorded status, if the response cannot have it.
 static RECORDED_STATUS: HeaderName = HeaderName::from_static("longrun-recorded-status");
 
-/// Fields that belong to one connection (RFC 9110, section 7.6.1), or that this answer has of its own.
+/// Fields of one connection (RFC 9110, section 7.6.1), or that this response sets itself.
 const OF_THE_CONNECTION: [&str; 14] = [
     "connection",
     "content-length",
     "content-type",
     "date",
-    // Said by `etag`.
+    // Sent by `etag`.
     "etag",
     "keep-alive",
     "proxy-authenticate",
@@ -37,13 +37,13 @@ const OF_THE_CONNECTION: [&str; 14] = [
     "x-content-type-options",
 ];
 
-/// Fields that speak for a whole origin, or to a browser as its user's own: the origin is this service, and
-/// a reader of the result is not the client that the response was made for.
+/// Fields that apply to a whole origin, or to the browser's user: the origin is this service, and a reader of the
+/// result is not the client that the response was made for.
 const OF_THE_ORIGIN: [&str; 8] = [
     "alt-svc",
     "clear-site-data",
     "nel",
-    // Moves the page that shows it.
+    // Navigates the page that shows it.
     "refresh",
     "report-to",
     "reporting-endpoints",
@@ -51,14 +51,14 @@ const OF_THE_ORIGIN: [&str; 8] = [
     "strict-transport-security",
 ];
 
-/// Fields that tell a proxy in front to answer with something of its own.
+/// Fields that make a proxy in front replace the response.
 const OF_PROXIES: [&str; 4] =
     ["x-lighttpd-send-file", "x-litespeed-location", "x-reproxy-url", "x-sendfile"];
 
-/// Fields about parts: of a recorded part they are the resource's, otherwise they are this answer's.
+/// Fields about ranges: for a recorded range they are the resource's, otherwise this response's own.
 const OF_PARTS: [&str; 2] = ["accept-ranges", "content-range"];
 
-/// Fields that are this service's to say.
+/// Fields that only this service sets.
 const OF_THE_SERVICE: [&str; 2] = ["operation-location", "preference-applied"];
 const PREFIXES_LEFT_OUT: [&str; 4] = ["access-control-", "longrun-", "x-accel-", "x-sendfile-"];
 
@@ -70,35 +70,35 @@ fn is_repeated(name: &str, status: StatusCode) -> bool {
         && (status != StatusCode::OK || !OF_PARTS.contains(&name))
 }
 
-/// Answers a request of `method` with the status and the header fields of the recorded response. A failure is
-/// marked as the operation's own.
+/// Adds the recorded status and header fields to the response to a request of `method`. A failure is marked as the
+/// operation's own.
 pub(super) fn apply(envelope: &HttpEnvelope, method: &Method, response: &mut Response) {
-    // An input carries a request, of which its body alone is answered.
+    // An input's envelope is a request; the response to its reader has only its body.
     let Some(status) = StatusCode::from_u16(envelope.status).ok().filter(|it| it.as_u16() >= 200)
     else {
         return repeat(envelope, response.headers_mut(), is_of_a_body);
     };
     let headers = response.headers_mut();
     let status = if status == StatusCode::ACCEPTED {
-        // Said again it would read as this operation's own, which is done: clients would ask for ever.
+        // Repeated, it would look like this operation's own status, and clients would poll forever.
         headers.insert(RECORDED_STATUS.clone(), HeaderValue::from(status.as_u16()));
         StatusCode::OK
     } else {
         status
     };
     if status != StatusCode::OK {
-        // There are no parts of it: see `contents`.
+        // Such a response has no ranges: see `contents`.
         headers.remove(ACCEPT_RANGES);
     }
     repeat(envelope, headers, |name| is_repeated(name, status));
-    // What the payload itself cannot say, or says wrongly: none, several, or any that is too long.
+    // What the payload itself cannot express, or expresses wrongly: none, several, or one that is too long.
     let mut said = envelope.values(CONTENT_TYPE.as_str()).peekable();
     if said.peek().is_some() {
         headers.remove(CONTENT_TYPE);
         let said = said.filter(|value| !value.is_empty()).map(HeaderValue::from_bytes);
         headers.extend(said.flatten().map(|value| (CONTENT_TYPE, value)));
     }
-    // The length of what a HEAD does not get.
+    // The length of the body that a HEAD omits.
     if let Some(length) = envelope.values(CONTENT_LENGTH.as_str()).next()
         && let Ok(length) = HeaderValue::from_bytes(length)
         && method == Method::HEAD
@@ -118,7 +118,7 @@ pub(super) fn apply(envelope: &HttpEnvelope, method: &Method, response: &mut Res
     *response.status_mut() = status;
 }
 
-/// The same, with nothing of this service's own beside it: the answer is the API's.
+/// Like [`apply`], without this service's own fields: the response is the API's.
 pub(super) fn apply_alone(envelope: &HttpEnvelope, method: &Method, response: &mut Response) {
     apply(envelope, method, response);
     let is_whole = response.status() == StatusCode::OK;
@@ -131,8 +131,8 @@ pub(super) fn apply_alone(envelope: &HttpEnvelope, method: &Method, response: &m
     response.extensions_mut().insert(Verbatim);
 }
 
-/// Makes the URLs in a relay's recorded response absolute, and of the mount where they name the upstream: the response
-/// is said under another URL than that of its request.
+/// Makes the URLs in a relay's recorded response absolute, and replaces the upstream's by the mount's, because the
+/// response is sent under another URL than its request's.
 pub(super) fn resolve(call: &Call, operation: &Operation, response: &mut Response) {
     let submission = &operation.submission;
     let request = submission.input.as_ref().and_then(|input| input.http.as_deref());
@@ -192,7 +192,7 @@ mod tests {
             assert!(response.headers().contains_key(name), "{name}");
         }
         assert_eq!(response.headers().get_all("link").iter().count(), 2);
-        // Policies add up; the recorded one does not lift the service's own.
+        // Policies add up; the recorded one does not weaken the service's own.
         assert_eq!(response.headers().get_all(CONTENT_SECURITY_POLICY).iter().count(), 2);
         assert!(!response.headers().contains_key(&ERROR_SOURCE));
     }

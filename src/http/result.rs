@@ -15,9 +15,9 @@ use crate::operation::{Operation, Outcome, State};
 use crate::service::{Document, OperationName, ServiceError, View};
 use crate::wire::encode;
 
-/// `GET …/{id}/result`: 202 until it is done; then the result itself (204 where there is none), or the problem
-/// that it ended with. A partial success has its result, and counts its errors in a header; they stand in the
-/// operation.
+/// `GET …/{id}/result`: 202 until the operation is done; then the result (204 if there is none), or the problem with
+/// which it failed. A partial success returns its result, with the number of errors in a header; the operation has the
+/// errors.
 pub(super) async fn get(mut call: Call) -> Answer {
     let wait = call.take_wait();
     let (name, found) = call.finish_path();
@@ -34,7 +34,7 @@ pub(super) async fn get(mut call: Call) -> Answer {
     Ok(response)
 }
 
-/// Conditions are for answers that would be successes (RFC 9110, section 13.2.1).
+/// Whether the response is an error; conditions apply only to successes (RFC 9110, section 13.2.1).
 fn has_failed(operation: &Operation) -> bool {
     matches!(
         operation.life.state,
@@ -42,7 +42,7 @@ fn has_failed(operation: &Operation) -> bool {
     )
 }
 
-/// The outcome of an operation that is done; 202 and where to ask if it is not.
+/// The outcome of a done operation; otherwise 202 with the URL to poll.
 pub(super) async fn of(call: &Call, name: &OperationName, document: &Document) -> Answer {
     let operation = &document.operation;
     let mut response = match &operation.life.state {
@@ -60,8 +60,8 @@ pub(super) async fn of(call: &Call, name: &OperationName, document: &Document) -
     Ok(response)
 }
 
-/// The outcome of a relay's request as the API would have answered the request itself, or as this server would have
-/// if the API had not answered. What was not the API's to answer is as anywhere.
+/// The outcome of a relayed request as the API would have returned it, or as this server would have if the API had not
+/// responded. All other outcomes are as in [`of`].
 pub(super) async fn of_relay(call: &Call, name: &OperationName, document: &Document) -> Answer {
     let operation = &document.operation;
     if let State::Done { outcome: Outcome::Failed { error }, .. } = &operation.life.state

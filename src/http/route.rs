@@ -1,8 +1,8 @@
 //! One method of one resource, declared once: parameters, responses, reasons of refusals, and handler. The router,
 //! `Allow` and the OpenAPI document are made from it.
 //!
-//! A handler sees no parameter that its route does not declare: other query parameters are refused, and other
-//! header fields that are parameters of some route are removed.
+//! A handler sees only parameters that its route declares: other query parameters are refused, and header fields that
+//! are parameters of other routes are removed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -33,33 +33,33 @@ use crate::spans::PathTemplate;
 
 pub(super) type Handler = fn(Call, Body) -> BoxFuture<'static, Answer>;
 
-/// The header fields that some route takes as parameters.
+/// The header fields that any route takes as parameters.
 static FIELDS: LazyLock<Vec<String>> = LazyLock::new(parameters::fields);
 
 /// One method of one resource.
 pub(super) struct Route {
     pub(super) path: String,
-    /// In lower case, as OpenAPI has it.
+    /// The method in lower case, as in OpenAPI.
     pub(super) method: &'static str,
     handler: Handler,
-    /// The name of the method for generated clients.
+    /// The name in generated clients.
     id: String,
-    /// The name in metrics, which a route under a tenant shares.
+    /// The name in metrics; the same with a tenant in the path.
     label: Option<metrics::Route>,
     summary: &'static str,
     parameters: Vec<&'static str>,
     body: Option<Value>,
     answers: Answers,
-    /// Those of which the answers tell, and those that stand behind an answer's `default`.
+    /// The documented refusals, and those that fall under an answer's `default`.
     refusals: Vec<Reason>,
     ignores_query: bool,
-    /// Whether it speaks to Google's client libraries: refuses in their form, and takes no notice of system parameters.
+    /// Whether it serves Google's client libraries: with errors in their form, and ignoring their system parameters.
     is_googles: bool,
 }
 
-/// The suffix of the names of routes under a tenant.
+/// The suffix of the names of routes with a tenant.
 const OF_TENANT: &str = "OfTenant";
-/// Why calls are refused before it is known whose form the answer should have.
+/// Refusals before the form of the response is known.
 const OUTSIDE: [Reason; 3] = [UriTooLong, HostRefused, OriginRefused];
 
 impl Route {
@@ -91,13 +91,13 @@ impl Route {
         self
     }
 
-    /// Whatever a probe adds to the path, it is answered.
+    /// Ignores the query, because probes may add anything to it.
     pub(super) fn ignores_query(mut self) -> Self {
         self.ignores_query = true;
         self
     }
 
-    /// For Google's client libraries. Before what it refuses.
+    /// Serves Google's client libraries. Call this before declaring refusals.
     pub(super) fn for_google(mut self) -> Self {
         self.is_googles = true;
         self
@@ -109,7 +109,7 @@ impl Route {
         self
     }
 
-    /// A body of one of these media types, each with its schema.
+    /// Accepts a body of one of these media types, each with its schema.
     pub(super) fn bodies(mut self, types: &[(&str, Value)], required: bool) -> Self {
         let mut content = json!({});
         for (media_type, schema) in types {
@@ -132,7 +132,7 @@ impl Route {
         self.may_refuse(reasons)
     }
 
-    /// Refusals that the answers do not tell apart from others.
+    /// Declares refusals that fall under an answer's `default`.
     pub(super) fn may_refuse(mut self, reasons: &[Reason]) -> Self {
         self.refusals.extend(reasons);
         self
@@ -152,7 +152,7 @@ impl Route {
         self
     }
 
-    /// The same of an operation that the client knows by a share of it, as another method.
+    /// The same for an operation that the client names by a share, as another method.
     pub(super) fn by_share(mut self, id: &str, summary: &'static str, handler: Handler) -> Self {
         self.path = self.path.replacen("/operations/{id}", "/shares/{token}", 1);
         self.parameters.retain(|name| !["id", "view"].contains(name));
@@ -161,12 +161,12 @@ impl Route {
         Self { id, summary, handler, ..self }.refuses(&[Reason::ShareNotFound, Reason::Unsupported])
     }
 
-    /// The names of its parameters. A suffix after a dot distinguishes parameters of the same name.
+    /// The names of the parameters. A suffix after a dot distinguishes parameters with the same name.
     fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.parameters.iter().filter_map(|key| key.split('.').next())
     }
 
-    /// The action of the route; `None` if the table lacks it, and then no caller may use it.
+    /// The route's action; `None` if the table lacks it, and then no caller may use it.
     fn action(&self) -> Option<Action> {
         access::action_of_route(self.id.strip_suffix(OF_TENANT).unwrap_or(&self.id))
     }
@@ -176,13 +176,13 @@ impl Route {
         self.path.rsplit('/').next()?.split_once(':').map(|(_, verb)| verb)
     }
 
-    /// The name of the place that the last segment begins with; empty if it has none.
+    /// The name of the placeholder at the beginning of the last segment; empty if it has none.
     fn last_place(&self) -> &str {
         let last = self.path.rsplit('/').next().unwrap_or_default();
         last.strip_prefix('{').and_then(|last| last.split('}').next()).unwrap_or_default()
     }
 
-    /// The pattern of the router, which the verbs of a resource share with the resource itself.
+    /// The router's pattern, which a resource's verbs share with the resource itself.
     fn pattern(&self) -> String {
         match self.path.rsplit_once('/') {
             Some((parent, last)) if last.starts_with('{') => format!("{parent}/{{target}}"),
@@ -190,7 +190,7 @@ impl Route {
         }
     }
 
-    /// Takes out the fields that are parameters of other routes only.
+    /// Removes header fields that are parameters of other routes only.
     fn sift(&self, headers: &mut HeaderMap) {
         for field in FIELDS.iter().filter(|field| !self.names().any(|name| name == *field)) {
             headers.remove(field);
@@ -216,7 +216,7 @@ impl Route {
         (self.handler)(Call::new(http, caller, parts, places, query)?, body).await
     }
 
-    /// The entry of the document.
+    /// The OpenAPI entry.
     pub(super) fn operation(&self) -> Value {
         let mut reasons: Vec<&str> = self.refusals.iter().map(|reason| reason.as_str()).collect();
         reasons.sort_unstable();
@@ -234,7 +234,7 @@ impl Route {
         operation
     }
 
-    /// The entry for `HEAD`.
+    /// The OpenAPI entry for `HEAD`.
     pub(super) fn without_contents(&self) -> Value {
         let mut operation = self.operation();
         operation["operationId"] = format!("headOf{}", capitalised(&self.id)).into();
@@ -243,7 +243,7 @@ impl Route {
         operation
     }
 
-    /// `OPTIONS` of the resource, which it answers whether it is there or not.
+    /// The OpenAPI entry for `OPTIONS`, which works whether the resource exists or not.
     pub(super) fn options(&self) -> Value {
         let about = "The methods that there are; to a browser's preflight, what its page may do.";
         let answers = Answers::default()
@@ -269,7 +269,7 @@ fn capitalised(id: &str) -> String {
 pub(super) struct Resource(Vec<Route>);
 
 impl Resource {
-    /// The resources that `routes` make, by their patterns.
+    /// Groups `routes` by pattern.
     pub(super) fn all(routes: Vec<Route>) -> BTreeMap<String, Self> {
         let mut all = BTreeMap::new();
         for route in routes {
@@ -292,7 +292,7 @@ impl Resource {
         let mut verb = None;
         for (name, value) in &mut places {
             if name == "target" {
-                // No id, kind or token has a colon.
+                // No id, kind or token contains a colon.
                 if let Some((id, after)) = value.split_once(':') {
                     (verb, *value) = (Some(after.to_owned()), id.to_owned());
                 }
@@ -311,7 +311,7 @@ impl Resource {
         let asked = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
         let of_method =
             here.iter().filter(|route| asked.as_str().eq_ignore_ascii_case(route.method));
-        // At most two, of which one speaks to Google's client libraries.
+        // At most two, one of which serves Google's client libraries.
         let is_of_google = query::is_of_google(&parts.uri);
         let route = of_method.max_by_key(|route| route.is_googles == is_of_google);
         let Some(route) = route else {

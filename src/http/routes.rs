@@ -18,7 +18,7 @@ mod webhooks;
 
 const TEXT: &str = "text/plain";
 
-/// What any answer may be instead.
+/// Refusals of any request.
 const ANY: [Reason; 7] = [
     InvalidArgument,
     UriTooLong,
@@ -28,15 +28,15 @@ const ANY: [Reason; 7] = [
     Unavailable,
     Internal,
 ];
-/// Why there may be no such operation.
+/// Reasons why an operation may not exist.
 const NOT_THERE: [Reason; 2] = [OperationNotFound, OperationExpired];
-/// What a submission may come to.
+/// Refusals of a submission.
 const SUBMISSION: [Reason; 5] =
     [OriginRefused, RequestTimeout, PayloadTooLarge, IdempotencyKeyReused, ResourceExhausted];
-/// What one that may name a parent may come to beside that.
+/// Further refusals of a submission with a parent.
 const CHILD: [Reason; 2] = [OperationNotFound, ParentNotOpen];
 
-/// What every method that changes something may come to.
+/// Refusals of every method that changes something.
 const CHANGE: [Reason; 4] = [OriginRefused, RequestTimeout, PayloadTooLarge, UnsupportedMediaType];
 
 /// The names of events.
@@ -44,18 +44,18 @@ const OF_ONE: [&str; 4] = ["snapshot", "transition", "progress", "problem"];
 const OF_ALL: [&str; 8] =
     ["current", "synced", "transition", "left", "deleted", "progress", "reset", "problem"];
 
-/// The path of one operation. Under its tenant, its parts are the same, and it itself is for Google's client libraries.
+/// The path of an operation. With a tenant its sub-resources are the same, but itself is for Google's client libraries.
 const OPERATION: &str = "/v1/operations/{id}";
 
-/// Every route that is served.
+/// All served routes.
 pub(super) fn served() -> Vec<Route> {
     let mut served = all();
     served.extend(google::without_tenant());
     served
 }
 
-/// Every method of every resource that the OpenAPI document has, but for `HEAD`, which is as `GET`, and `OPTIONS`, which
-/// is alike everywhere.
+/// Every method of every resource in the OpenAPI document, except `HEAD`, which is like `GET`, and `OPTIONS`, which is
+/// the same everywhere.
 pub(super) fn all() -> Vec<Route> {
     let mut all = vec![
         live(),
@@ -131,7 +131,7 @@ fn list() -> Route {
     .refuses(&[&ANY[..], &[OperationNotFound, ListTimeout]].concat())
 }
 
-/// What a submission is answered with.
+/// The answers to a submission.
 fn submitted() -> Answers {
     let both = [
         "Location",
@@ -231,7 +231,7 @@ fn watch_all() -> Route {
     .refuses(&ANY)
 }
 
-/// What an operation that is not there, or any other, may answer.
+/// Refusals of a request about one operation.
 fn of_one(more: &[Reason]) -> Vec<Reason> {
     [&ANY[..], &NOT_THERE, more].concat()
 }

@@ -1,7 +1,7 @@
-//! Refuses malformed and unsafe requests before any route is looked for.
+//! Refuses malformed and unsafe requests before routing.
 //!
-//! HTTP's own rules about targets and hosts, which the libraries leave to their users; and host names that are not
-//! this server's, on a loopback address.
+//! Checks HTTP's own rules about targets and hosts, which the libraries leave to their users; and on a loopback
+//! address, refuses host names that are not this server's.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,23 +18,23 @@ use super::rendered::Rendered;
 use super::{Http, HttpOptions, dialect};
 use crate::service::{Reason, Service, ServiceError};
 
-/// The longest path and query. A list's filter has room, and so do signed URLs behind relays.
+/// The longest path and query, in bytes: room for a list's filter, and for signed URLs behind relays.
 const MAX_TARGET_BYTES: usize = 16 << 10;
-/// All methods that routes of this server have.
+/// All methods of this server's routes.
 const METHODS: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
-/// The hosts that a request to a loopback address may name. On other addresses, names are the network's affair.
+/// The hosts that a request to a loopback address may name. On other addresses, the network decides about names.
 #[derive(Clone, Debug)]
 pub enum Hosts {
     /// Any.
     Any,
-    /// Addresses, `localhost` and these. A page in a browser on this machine can be made to ask this server by a
-    /// name that its own site has turned to 127.0.0.1 (DNS rebinding), and would be let in as this server's own.
+    /// Addresses, `localhost` and these. A browser's page on this machine can call this server under a name that its
+    /// own site has pointed to 127.0.0.1 (DNS rebinding), and would count as this server's own.
     Local(Arc<[String]>),
 }
 
 impl Hosts {
-    /// Names of this machine, the host of `public_url` and those `allowed`, among which `*` stands for any.
+    /// Names of this machine, the host of `public_url`, and those in `allowed`, where `*` means any.
     pub fn of(public_url: Option<&str>, allowed: &[String]) -> Self {
         if allowed.iter().any(|host| host == "*") {
             return Self::Any;
@@ -49,7 +49,7 @@ impl Hosts {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         let is_local = host == "localhost" || host.ends_with(".localhost");
-        // No name service stands between a page and an address.
+        // No name service can redirect an address.
         address.is_ok() || is_local || names.contains(&host)
     }
 }
@@ -58,12 +58,12 @@ impl Hosts {
 #[derive(Clone, Debug)]
 pub struct Screen {
     hosts: Hosts,
-    /// For refusals of what is under a dialect's mount, in its words.
+    /// For refusals under a dialect's mount, in the dialect's words.
     http: Http,
 }
 
 impl Screen {
-    /// In front of what `router` makes of the same service and options.
+    /// A check for the same service and options as those of [`router`](super::router).
     pub fn new(hosts: Hosts, service: Service, options: HttpOptions) -> Self {
         Self {
             hosts,
@@ -71,7 +71,7 @@ impl Screen {
         }
     }
 
-    /// The answer to what is no plain request to this server; `None` for those that may go on.
+    /// The refusal of a request; `None` if the request may go on.
     pub fn refusal(&self, parts: &Parts) -> Option<Response> {
         if parts.method == Method::OPTIONS && parts.uri.path() == "*" {
             return Some(super::options(HeaderValue::from_static(METHODS)));
@@ -81,14 +81,14 @@ impl Screen {
         problem::render(&mut response, &parts.method, parts.uri.path());
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if parts.version < Version::HTTP_2 {
-            // A client that gets this wrong may have framed the rest wrongly as well.
+            // A client that gets this wrong may have framed the rest wrongly too.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Some(response)
     }
 }
 
-/// Refuses what breaks a rule of HTTP, or asks a server for its own machine by a name that is not its own.
+/// Refuses a request that breaks a rule of HTTP, or reaches this machine by a foreign name.
 pub(super) fn check(hosts: &Hosts, parts: &Parts) -> Result<(), Problem> {
     let uri = &parts.uri;
     if parts.method == Method::CONNECT {
@@ -111,7 +111,7 @@ pub(super) fn check(hosts: &Hosts, parts: &Parts) -> Result<(), Problem> {
     }
     let host = host(parts)?;
     let arrival = parts.extensions.get::<Arrival>();
-    // Browsers speak HTTP/2 within TLS only.
+    // Browsers use HTTP/2 only over TLS.
     let may_be_browser = |arrival: &Arrival| parts.version < Version::HTTP_2 || arrival.is_tls;
     let is_checked = arrival.is_some_and(|it| it.is_on_loopback && may_be_browser(it));
     match host.filter(|host| is_checked && !hosts.have(host.host())) {
@@ -127,7 +127,7 @@ pub(super) fn check(hosts: &Hosts, parts: &Parts) -> Result<(), Problem> {
     }
 }
 
-/// The host that the request names: the same wherever it names one, and once (RFC 9112, section 3.2).
+/// The host of the request: at most one, and the same wherever it is named (RFC 9112, section 3.2).
 fn host(parts: &Parts) -> Result<Option<Authority>, ServiceError> {
     let invalid = |rule| Err(ServiceError::invalid_field("Host", rule));
     let plain = |authority: &Authority| {
@@ -135,7 +135,7 @@ fn host(parts: &Parts) -> Result<Option<Authority>, ServiceError> {
         match port.map(|port| port.strip_prefix(':').unwrap_or(port)) {
             Some("") => !authority.host().is_empty(),
             Some(_) => authority.port_u16().is_some(),
-            // A user stands in front.
+            // It begins with a user.
             None => false,
         }
     };

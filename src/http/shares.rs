@@ -1,6 +1,6 @@
 //! Shares over HTTP: made and revoked under their operation, and used by their URL alone.
 //!
-//! Requests by a share's URL go to the handlers of the operation itself, with a caller that may read nothing else.
+//! The operation's own handlers serve requests by a share's URL, with a caller that may read nothing else.
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
@@ -48,27 +48,27 @@ pub(super) async fn revoke(mut call: Call) -> Answer {
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `GET /v1/shares/{token}`, as the operation itself.
+/// `GET /v1/shares/{token}`: as for the operation itself.
 pub(super) async fn get(call: Call) -> Answer {
     operations::get(call.by_share()?).await.map(unreferred)
 }
 
-/// `GET /v1/shares/{token}/status`, as that of the operation.
+/// `GET /v1/shares/{token}/status`: as for the operation.
 pub(super) async fn status(call: Call) -> Answer {
     operations::status(call.by_share()?).await.map(unreferred)
 }
 
-/// `GET /v1/shares/{token}/result`, as that of the operation.
+/// `GET /v1/shares/{token}/result`: as for the operation.
 pub(super) async fn outcome(call: Call) -> Answer {
     result::get(call.by_share()?).await.map(unreferred)
 }
 
-/// `GET /v1/shares/{token}/events`: the operation's life as a stream.
+/// `GET /v1/shares/{token}/events`: the operation's transitions as a stream.
 pub(super) async fn watch(call: Call) -> Answer {
     events::watch(call.by_share()?).await.map(unreferred)
 }
 
-/// Browsers send no `Referer` from a result that is a page, and no cache keeps it longer than the share lives.
+/// Makes browsers send no `Referer` from a result that is a page, and caches drop it when the share ends.
 fn unreferred(mut answer: Response) -> Response {
     answer.headers_mut().insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -25,7 +25,7 @@ pub(super) async fn kinds(mut call: Call) -> Answer {
     listed(documents::object(call.types(), &kinds)?, "kinds")
 }
 
-/// The list is there even where it is empty.
+/// Adds the list even if it is empty.
 fn listed(mut list: serde_json::Map<String, Value>, name: &str) -> Answer {
     list.entry(name).or_insert_with(|| Value::Array(Vec::new()));
     list.entry("totalSize").or_insert_with(|| 0.into());

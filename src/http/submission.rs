@@ -1,5 +1,5 @@
-//! Submissions over HTTP, through this interface's own routes, a dialect or a relay's mount. A dialect responds in
-//! its own words; all others respond as here.
+//! Submissions over HTTP, through this interface's own routes, a dialect or a relay's mount. A dialect responds in its
+//! own words; all other responses are made here.
 
 use axum::body::Body;
 use axum::response::Response;
@@ -18,23 +18,23 @@ use crate::service::{
     Violations,
 };
 
-/// The interface that a submission came in by, which is that of its answer.
+/// The interface of a submission, and so of its response.
 #[derive(Clone, Copy)]
 pub(in crate::http) enum Face {
-    /// A route of this interface's own.
+    /// A route of this interface.
     Own,
-    /// A mount of the relay, which answers a submission with this status: 202 or 303.
+    /// A mount of the relay, with the status of its response to a submission: 202 or 303.
     Relay(u16),
 }
 
-/// The body of a submission, and what is known of it.
+/// The body of a submission, with its description.
 pub(in crate::http) struct Sent<'a> {
     /// Its media type; empty if there is none.
     content_type: &'a str,
-    /// The other parts of the request that are stored.
+    /// The other stored parts of the request.
     envelope: Option<HttpEnvelope>,
     body: Body,
-    /// The most bytes that it may have.
+    /// The maximum size in bytes.
     limit: usize,
     is_coded: bool,
     /// Whether it must be a JSON object.
@@ -42,8 +42,7 @@ pub(in crate::http) struct Sent<'a> {
 }
 
 impl<'a> Sent<'a> {
-    /// A body as its request says what it is, of as many bytes as a payload may have; notes what is wrong with the
-    /// header.
+    /// A body as its request describes it, as large as a payload may be; notes violations of the header.
     pub(in crate::http) fn of(
         call: &'a Call,
         envelope: Option<HttpEnvelope>,
@@ -55,7 +54,7 @@ impl<'a> Sent<'a> {
         content_type.map(|_| sent)
     }
 
-    /// The same with a media type of its own.
+    /// Like [`Self::of`], with another media type.
     pub(in crate::http) fn new(
         call: &Call,
         content_type: &'a str,
@@ -64,7 +63,7 @@ impl<'a> Sent<'a> {
         found: &mut Violations,
     ) -> Option<Self> {
         let is_coded = found.take(coding::is_coded(&call.parts.headers));
-        // What could not be spoken again.
+        // Parts that could not be sent again.
         for InvalidEnvelope { field, rule } in
             envelope.as_ref().and_then(|it| it.check().err()).into_iter().flatten()
         {
@@ -74,18 +73,18 @@ impl<'a> Sent<'a> {
         Some(Self { content_type, envelope, body, limit, is_coded, is_object: false })
     }
 
-    /// The same of at most `limit` bytes.
+    /// Limits the body to `limit` bytes.
     pub(in crate::http) fn at_most(self, limit: usize) -> Self {
         Self { limit, ..self }
     }
 
-    /// The same where it must be a JSON object, which is read with its coding undone.
+    /// Sets whether the body must be a JSON object, which is decoded.
     pub(in crate::http) fn of_object(self, is_object: bool) -> Self {
         Self { is_object, ..self }
     }
 }
 
-/// Stores `new` with what was sent as its input. Where there is no room for it, nothing of the body is taken.
+/// Stores `new` with the body as its input. If there is no room, the body is not read.
 pub(in crate::http) async fn take(
     call: &Call,
     new: NewOperation,
@@ -97,13 +96,13 @@ pub(in crate::http) async fn take(
     submit(call, new).await
 }
 
-/// Stores `new`, whose input is there.
+/// Stores `new` with the input that it has.
 pub(in crate::http) async fn submit(call: &Call, new: NewOperation) -> Result<Submitted, Problem> {
     let submitted = call.service().submit(&call.caller, new).await;
     submitted.map_err(|error| refused(call, error))
 }
 
-/// Stores several.
+/// Stores several submissions.
 pub(in crate::http) async fn submit_many(
     call: &Call,
     asked: ManySubmissions,
@@ -112,7 +111,7 @@ pub(in crate::http) async fn submit_many(
     stored.map_err(|error| refused(call, error))
 }
 
-/// A refusal, with how much of its rate the tenant has left.
+/// A refusal, with the tenant's remaining rate.
 fn refused(call: &Call, error: ServiceError) -> Problem {
     let rate = call.service().rate(&call.caller).into_iter().flat_map(rate_limits);
     rate.fold(Problem::from(error), |problem, (name, value)| problem.with_header(name, value))
@@ -130,7 +129,7 @@ pub(in crate::http) async fn take_in_payload(
     };
     let is_sent = input.info.size_bytes > 0 || !content_type.is_empty() || envelope.is_some();
     if is_coded && !is_object {
-        // Whatever its type says, it is no text to be looked into.
+        // A coded body is not text, whatever its type.
         input.info.form = PayloadForm::Data;
     }
     let input = match envelope {
@@ -145,8 +144,8 @@ pub(in crate::http) async fn take_in_payload(
     Ok(is_sent.then_some(input))
 }
 
-/// The answer to a submission that is stored: 202 with where to ask. A client that prefers to wait is answered 303
-/// if the operation is done in time; under a relay it gets the result itself, as from the API behind it.
+/// The response to a stored submission: 202 with the URL to poll. If the client prefers to wait and the operation is
+/// done in time, it gets 303; under a relay, it gets the result itself, as from the API.
 pub(in crate::http) async fn answer(call: &Call, submitted: Submitted, face: Face) -> Answer {
     let accepted = match face {
         Face::Own => StatusCode::ACCEPTED,
@@ -156,7 +155,7 @@ pub(in crate::http) async fn answer(call: &Call, submitted: Submitted, face: Fac
     let mut document = submitted.document;
     let id = document.operation.id();
     let (name, links) = (OperationName { tenant: None, id }, call.links());
-    // A caller that may not read has nothing to wait for.
+    // A caller that may not read results need not wait.
     let wait = call.preferences.wait.filter(|_| call.caller.can(Action::Read));
     if let Some(wait) = wait.filter(|wait| !wait.is_zero() && !document.operation.is_done()) {
         document = call.service().wait(&call.caller, &name, wait, View::Basic).await?;

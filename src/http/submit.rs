@@ -1,4 +1,4 @@
-//! Submitting: a submission as JSON, or any body as the input of a kind.
+//! Submits: as JSON, or with any body as the input of a kind.
 
 use axum::body::Body;
 use http::StatusCode;
@@ -29,8 +29,8 @@ pub(super) async fn operation(mut call: Call, body: Body) -> Answer {
     submission::answer(&call, submitted, Face::Own).await
 }
 
-/// `POST /v1/kinds/{kind}/operations`: the body, whatever it is, is the input. The rest of a submission stands
-/// in the query: `label=KEY=VALUE` (may be repeated), `start_at` (RFC 3339), `start_in`, `callback_url`, `parent`, and all of [`Settings::ALL`].
+/// `POST /v1/kinds/{kind}/operations`: the body is the input, whatever it is. The query has the rest: `label=KEY=VALUE`
+/// (may be repeated), `start_at` (RFC 3339), `start_in`, `callback_url`, `parent`, and all of [`Settings::ALL`].
 pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     let kind = call.segment("kind").to_owned();
     let mut request = v1::SubmitRequest { kind, ..Default::default() };
@@ -46,8 +46,8 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     submission::answer(&call, submitted, Face::Own).await
 }
 
-/// `POST /v1/batches`: a `SubmitBatchRequest` as JSON. 202 where a batch is stored, whose key may be a header field; 200
-/// where each submission is answered by itself.
+/// `POST /v1/batches`: a `SubmitBatchRequest` as JSON. 202 for a stored batch, whose key may be a header field; 200 if
+/// each submission has its own result.
 pub(super) async fn many(mut call: Call, body: Body) -> Answer {
     let mut found = call.finish_query();
     let mut request: Option<v1::SubmitBatchRequest> = call.message(body, &mut found).await?;
@@ -56,7 +56,7 @@ pub(super) async fn many(mut call: Call, body: Body) -> Answer {
     let key = found.take(call.idempotency_key(&in_body)).flatten();
     match (batch, key) {
         (Some(batch), Some(key)) => key.as_str().clone_into(&mut batch.idempotency_key),
-        // What is wrong with a body that cannot be read is noted.
+        // If a body cannot be read, its violations are noted.
         (None, Some(_)) => {
             found.note("Idempotency-Key", "must be left out without `batch`, which it is for");
         }
@@ -80,7 +80,7 @@ pub(super) async fn many(mut call: Call, body: Body) -> Answer {
     Ok(response)
 }
 
-/// Adds to each operation where it is, as to every operation in JSON.
+/// Adds its location to each operation, as everywhere in JSON.
 fn locate(answer: &mut Map<String, Value>, stored: &ManySubmitted, links: &Links) {
     let add = |operation: Option<&mut Value>, submitted: &Submitted| {
         if let Some(operation) = operation.and_then(Value::as_object_mut) {
@@ -99,7 +99,7 @@ fn locate(answer: &mut Map<String, Value>, stored: &ManySubmitted, links: &Links
     }
 }
 
-/// The request around an input that is more than bytes of a type. The query stands in the settings.
+/// The request around an input, if it has more than a body and a type. The query's values are in the settings.
 fn envelope(call: &Call) -> Option<HttpEnvelope> {
     let headers = of_a_body(&call.parts.headers);
     let envelope = || HttpEnvelope {
@@ -111,7 +111,7 @@ fn envelope(call: &Call) -> Option<HttpEnvelope> {
     (!headers.is_empty()).then(envelope)
 }
 
-/// Takes the parameters of a submission. Answers the settings by their paths.
+/// Reads the parameters of a submission. Returns the settings by their paths.
 fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Vec<(&'static str, Value)> {
     let query = &mut call.query;
     for label in query.take_all("label") {
@@ -140,7 +140,7 @@ fn take_settings(call: &mut Call, request: &mut v1::SubmitRequest) -> Vec<(&'sta
     given
 }
 
-/// The path of a setting becomes the name of its parameter.
+/// Renames a setting's path to its parameter.
 fn to_parameter(field: &mut String) {
     if let Some(setting) = field.strip_prefix("settings.").and_then(Setting::at) {
         setting.name.clone_into(field);

@@ -1,5 +1,5 @@
-//! Arbitrary bytes in the head of a request: every decoder returns a value or an error, in a time that grows no faster than
-//! the head.
+//! Arbitrary bytes in the head of a request: every decoder must return a value or an error, in a time linear in the
+//! head's length.
 
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ const FIELDS: [HeaderName; 15] = [
     HeaderName::from_static("x-other"),
 ];
 
-/// Reads a head in every way that this interface has.
+/// Decodes a head in every way of this interface.
 fn read(parts: &Parts) {
     let fields = &parts.headers;
     let hosts = Hosts::of(Some("https://jobs.example.com/x"), &["a.test".to_owned()]);
@@ -85,7 +85,7 @@ fn parts(version: Version, uri: Uri, fields: HeaderMap) -> Parts {
     parts
 }
 
-/// Text in which the characters with a meaning are frequent.
+/// Text with many characters that have a meaning.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let meant = prop::sample::select(b"\"\\,;=:/-+*%&?@[]. \t0W9aqz\xe9\xff".to_vec());
     prop::collection::vec(prop_oneof![4 => meant, 1 => any::<u8>()], 0..80)
@@ -144,7 +144,7 @@ proptest! {
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the time that it takes is what is tested")]
 fn long_heads_take_no_longer_than_their_length() {
-    // Nearly as much as a header may have, of what could be read again and again.
+    // Nearly as long as a header may be, of characters that could cause repeated reads.
     const LENGTH: usize = 60 << 10;
     let began = Instant::now();
     for piece in ["\"", "\\", "\"\\", ",", ";", "=", "a,", "\"a\",", "W/\"\",", "wait=1,", "%", "0"]

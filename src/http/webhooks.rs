@@ -13,7 +13,7 @@ use crate::service::ServiceError;
 use crate::service::webhooks::WebhookRecord;
 use crate::wire::webhooks;
 
-/// `POST /v1/webhooks`: 201 with the webhook, its secret included.
+/// `POST /v1/webhooks`: 201 with the webhook, including its secret.
 pub(super) async fn create(mut call: Call, body: Body) -> Answer {
     let mut found = call.finish_query();
     let request: Option<v1::CreateWebhookRequest> = call.message(body, &mut found).await?;
@@ -63,7 +63,7 @@ fn shown(call: &Call, record: &WebhookRecord) -> Answer {
     Ok(documents::json(StatusCode::OK, &Value::Object(webhook)))
 }
 
-/// The tenant of a query that has nothing else.
+/// The tenant of a query without other parameters.
 fn tenant(call: &mut Call) -> Result<Option<TenantId>, ServiceError> {
     let tenant = webhooks::tenant(&call.query.take("tenant").unwrap_or_default());
     let mut found = call.finish_query();
@@ -110,7 +110,7 @@ pub(super) async fn deliveries(mut call: Call) -> Answer {
     Ok(documents::json(StatusCode::OK, &documents::page_of("deliveries", listed, next)))
 }
 
-/// `POST /v1/deliveries/{delivery_id}:redeliver`: 200 with the delivery as it is now.
+/// `POST /v1/deliveries/{delivery_id}:redeliver`: 200 with the delivery's new state.
 pub(super) async fn redeliver(mut call: Call) -> Answer {
     let tenant = tenant(&mut call)?;
     let id = call.segment("delivery_id");

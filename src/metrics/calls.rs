@@ -1,4 +1,4 @@
-//! Calls over gRPC and requests over HTTP: each counts once, when it ends, with what came of it.
+//! gRPC calls and HTTP requests: each counts once, when it ends, with its outcome.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::values::{Counter, Gauge, Held, Histogram};
 use crate::spans::CallSpan;
 
-/// Microseconds: from 1 ms to 5 minutes, the age of a stream.
+/// The bounds in microseconds: from 1 ms to 5 minutes, the age of a stream.
 const DURATIONS: [u64; 15] = [
     1_000,
     2_500,
@@ -31,34 +31,34 @@ const DURATIONS: [u64; 15] = [
     60_000_000,
     300_000_000,
 ];
-/// The canonical codes of gRPC.
+/// The number of gRPC's canonical codes.
 const CODES: usize = 17;
 const CANCELLED: usize = 1;
 const UNKNOWN: usize = 2;
-/// The statuses of HTTP.
+/// The number of HTTP statuses.
 const STATUSES: usize = 500;
 const FIRST_STATUS: usize = 100;
-/// A request whose client was gone before it was answered, as nginx has it.
+/// The status for a client that disconnected before the response, as in nginx.
 const CLIENT_GONE: usize = 499;
-/// Paths that are no method's, and requests that no route takes.
+/// The name for paths that are no method's, and for requests that match no route.
 const NONE: &str = "none";
 
-/// Which route a response is of; an extension of the response.
+/// The route of a response; an extension of the response.
 #[derive(Clone, Copy, Debug)]
 pub struct Route(pub &'static str);
 
-/// Everything that can be called.
+/// The counts of all methods and routes.
 #[derive(Debug, Default)]
 pub struct Calls {
     rpcs: Table,
     routes: Table,
-    /// Calls over gRPC that are under way, streams included.
+    /// Running gRPC calls, streams included.
     pub open_rpcs: Arc<Gauge>,
-    /// Requests over HTTP that are under way, streams included.
+    /// Running HTTP requests, streams included.
     pub open_requests: Arc<Gauge>,
 }
 
-/// What came of the calls of one method or route.
+/// The outcomes of one method's or route's calls.
 #[derive(Debug)]
 struct Ends {
     codes: Box<[Counter]>,
@@ -97,7 +97,7 @@ impl Default for Table {
 }
 
 impl Calls {
-    /// Calls to these methods, by their paths, and to these routes, by their names; all others count together.
+    /// Counts for these methods, by path, and these routes, by name; all others are counted together.
     pub fn new(
         rpcs: impl IntoIterator<Item = &'static str>,
         routes: impl IntoIterator<Item = &'static str>,
@@ -106,7 +106,7 @@ impl Calls {
         Self { rpcs, routes, ..Self::default() }
     }
 
-    /// A call over gRPC to this path begins.
+    /// Begins a gRPC call to this path.
     pub fn rpc(&self, path: &str) -> Begun {
         let ends = Arc::clone(self.rpcs.find(path));
         Begun {
@@ -118,14 +118,14 @@ impl Calls {
         }
     }
 
-    /// A request over HTTP begins.
+    /// Begins an HTTP request.
     pub fn request(&self) -> Begun {
         let ends = Arc::clone(&self.routes.none);
         let code = CLIENT_GONE - FIRST_STATUS;
         Begun { ends, code, at: Instant::now(), span: None, _open: self.open_requests.hold() }
     }
 
-    /// The head of the response to a request is there.
+    /// Notes the head of a request's response.
     pub fn answered(&self, request: &mut Begun, route: Option<Route>, status: StatusCode) {
         if let Some(Route(name)) = route {
             request.ends = Arc::clone(self.routes.find(name));
@@ -133,18 +133,18 @@ impl Calls {
         request.code = usize::from(status.as_u16()).saturating_sub(FIRST_STATUS);
     }
 
-    /// Of each method that was called, the counts by the number of the code, and how long calls took.
+    /// For each called method, the counts by the number of the code, and the durations.
     pub fn of_rpcs(&self) -> Vec<OfName> {
         read(&self.rpcs, 0)
     }
 
-    /// Of each route that was asked, the counts by status, and how long requests took.
+    /// For each requested route, the counts by status, and the durations.
     pub fn of_routes(&self) -> Vec<OfName> {
         read(&self.routes, FIRST_STATUS)
     }
 }
 
-/// Of a name: how many calls ended with each code, and how long calls took.
+/// A name, with the number of calls by code, and the durations.
 pub(crate) type OfName = (&'static str, Vec<(usize, u64)>, super::Reading);
 
 fn read(table: &Table, first: usize) -> Vec<OfName> {
@@ -162,11 +162,11 @@ fn read(table: &Table, first: usize) -> Vec<OfName> {
     all
 }
 
-/// A call under way. It counts when it is dropped.
+/// A running call. It is counted on drop.
 #[derive(Debug)]
 pub struct Begun {
     ends: Arc<Ends>,
-    /// The place among the codes.
+    /// The code's index.
     code: usize,
     at: Instant,
     /// Ends with the call.
@@ -175,7 +175,7 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// Takes the status of gRPC out of the head of a response, or out of trailers.
+    /// Reads the gRPC status from the head of a response, or from trailers.
     fn read_status(&mut self, fields: &HeaderMap) {
         if let Some(status) = fields.get("grpc-status") {
             let code = status.to_str().ok().and_then(|status| status.parse().ok());
@@ -197,7 +197,7 @@ impl Drop for Begun {
     }
 }
 
-/// The body of a response, with whose end the call ends.
+/// The body of a response, whose end ends the call.
 #[derive(Debug)]
 pub struct Metered<B> {
     body: B,
@@ -206,18 +206,18 @@ pub struct Metered<B> {
 }
 
 impl<B> Metered<B> {
-    /// Of a call over gRPC: its status is in the head or in the trailers.
+    /// The body of a gRPC call, whose status is in the head or in the trailers.
     pub fn rpc(head: &HeaderMap, body: B, mut call: Begun) -> Self {
         call.read_status(head);
         Self { body, call: Some(call), is_rpc: true }
     }
 
-    /// Of a request over HTTP.
+    /// The body of an HTTP request's response.
     pub fn request(body: B, call: Begun) -> Self {
         Self { body, call: Some(call), is_rpc: false }
     }
 
-    /// With the span of the call, which ends with it.
+    /// Adds the call's span, which ends with the call.
     pub fn within(mut self, span: Option<CallSpan>) -> Self {
         if let (Some(call), Some(span)) = (&mut self.call, span) {
             call.span = Some(span);
@@ -225,7 +225,7 @@ impl<B> Metered<B> {
         self
     }
 
-    /// Of what counts as no call.
+    /// The body of a response that is not counted.
     pub fn uncounted(body: B) -> Self {
         Self { body, call: None, is_rpc: false }
     }

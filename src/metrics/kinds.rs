@@ -1,4 +1,4 @@
-//! What becomes of operations, by kind.
+//! The figures of operations, by kind.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,9 +10,9 @@ use crate::operation::{
     Attempt, ErrorSource, EventType, Kind, Operation, OperationError, Outcome, State, StateName,
 };
 
-/// The name under which kinds are counted together that have no figures of their own; a kind of this name is among them.
+/// The name of the common figures of all kinds without their own; a kind with this name is among them.
 pub const OTHER: &str = "other";
-/// Microseconds: from 5 ms to a day.
+/// The bounds in microseconds: from 5 ms to a day.
 const DURATIONS: [u64; 17] = [
     5_000,
     10_000,
@@ -33,19 +33,19 @@ const DURATIONS: [u64; 17] = [
     86_400_000_000,
 ];
 
-/// The figures of one kind, as this server has committed them.
+/// The figures of one kind, from this server's commits.
 #[derive(Debug)]
 pub struct KindMeters {
-    /// Operations that were submitted.
+    /// Submitted operations.
     pub submissions: Counter,
     transitions: [Counter; StateName::ALL.len()],
     /// Attempts whose worker was lost.
     pub leases_lost: Counter,
-    /// From when an operation may start to the start of an attempt.
+    /// The time from when an operation may start to the start of an attempt.
     pub waited: Histogram,
-    /// Attempts.
+    /// The duration of attempts.
     pub attempts: Histogram,
-    /// From when an operation may start to its end.
+    /// The time from when an operation may start to its end.
     pub took: Histogram,
 }
 
@@ -61,7 +61,7 @@ impl KindMeters {
         })
     }
 
-    /// Transitions, by the state that they led to.
+    /// Transitions, by the resulting state.
     pub fn transitions(&self) -> impl Iterator<Item = (StateName, u64)> + '_ {
         StateName::ALL.into_iter().zip(self.transitions.iter().map(Counter::get))
     }
@@ -91,17 +91,17 @@ impl KindMeters {
     }
 }
 
-/// The times that end with a transition.
+/// The durations that end with a transition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
-    /// From when the operation might begin, or begin again, to the start of an attempt.
+    /// From when the operation may start, or start again, to the start of an attempt.
     pub waited: Option<Duration>,
-    /// From the start of an attempt to its end. When a later attempt began that was told to stop is not in its life.
+    /// From the start of an attempt to its end. The life lacks the start of a cancelled attempt after the first.
     pub attempt: Option<Duration>,
 }
 
 impl Times {
-    /// Those of the transition between these two.
+    /// The durations that end with the transition between these two.
     pub fn of(before: &Operation, after: &Operation) -> Self {
         let (entered, at) = (before.life.updated_at, after.life.updated_at);
         let (mut waited, mut attempt) = (None, None);
@@ -132,7 +132,7 @@ impl Kinds {
         Self { most, known: RwLock::default(), other: KindMeters::new() }
     }
 
-    /// The figures of a kind, which from now on are its own while there is room for them.
+    /// The figures of a kind; while there is room, a new kind gets its own.
     fn of(&self, kind: &Kind) -> Arc<KindMeters> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(meters) = known.get(kind) {
@@ -144,7 +144,7 @@ impl Kinds {
         Arc::clone(known.entry(kind.clone()).or_insert_with(KindMeters::new))
     }
 
-    /// The figures by the name of the kind; those of all others last.
+    /// The figures by the kind's name; those of all others last.
     pub fn all(&self) -> Vec<(String, Arc<KindMeters>)> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let known = known.iter().map(|(kind, of)| (kind.as_str().to_owned(), Arc::clone(of)));
@@ -161,7 +161,7 @@ impl Kinds {
     }
 }
 
-/// Records transitions. Owned by the one task that commits, so that it finds the figures of a kind without a lock.
+/// Records transitions. Owned by the committer, so that it finds a kind's figures without a lock.
 #[derive(Debug)]
 pub struct KindRecorder {
     meters: Arc<Meters>,
@@ -174,7 +174,7 @@ impl KindRecorder {
         Self { meters, known: HashMap::new() }
     }
 
-    /// A transition was committed.
+    /// Records a committed transition.
     pub fn record(&mut self, before: Option<&Operation>, after: &Operation, event_type: EventType) {
         let kind = &after.submission.kind;
         if let Some(of) = self.known.get(kind) {

@@ -1,9 +1,9 @@
 //! Metrics: what the server counts while it works, and how that is written for Prometheus.
 //!
-//! The code that does the work holds a handle and adds to atomic numbers: no lock, no name and no allocation on the way. Names,
-//! labels and texts come in with a scrape. Labels have few values: no ids, no tenants, and kinds up to a number.
+//! The code that does the work holds a handle and adds to atomic numbers: without a lock, a name or an allocation. A
+//! scrape adds names, labels and texts. Labels have few values: no ids, no tenants, and a limited number of kinds.
 //!
-//! Read next: `table` for what there is, `kinds` and `calls` for the handles, `scrape` for the text.
+//! Read next: `table` for the metrics, `kinds` and `calls` for the handles, `scrape` for the text.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -26,7 +26,7 @@ pub use table::Metric;
 pub use values::{Counter, CounterSet, Gauge, Held, Histogram, Reading};
 pub use webhooks::WebhookMeters;
 
-/// Kinds with figures of their own, unless the configuration says otherwise.
+/// The default number of kinds with figures of their own.
 pub const DEFAULT_KINDS: usize = 100;
 
 /// Everything that a server counts.
@@ -34,30 +34,30 @@ pub const DEFAULT_KINDS: usize = 100;
 pub struct Meters {
     /// Operations, by kind.
     pub kinds: Kinds,
-    /// Commits, and how the store took them.
+    /// Commits, and the store's responses to them.
     pub commits: Commits,
-    /// Calls over gRPC and requests over HTTP.
+    /// gRPC calls and HTTP requests.
     pub calls: Calls,
     /// Requests that a limit refused, by the limit's name.
     pub refusals: CounterSet,
-    /// Watches of one operation that are open.
+    /// Open watches of one operation.
     pub watchers: Arc<Gauge>,
-    /// Watches over filters that are open.
+    /// Open watches over filters.
     pub feeds: Arc<Gauge>,
-    /// Connections that are open.
+    /// Open connections.
     pub connections: Arc<Gauge>,
-    /// Connections that were accepted.
+    /// Accepted connections.
     pub accepted: Counter,
-    /// Connections that were refused for want of room.
+    /// Connections refused for lack of room.
     pub turned_away: Counter,
-    /// What became of deliveries of webhooks.
+    /// The outcomes of webhooks' deliveries.
     pub webhooks: WebhookMeters,
-    /// The files of the store, where it has any.
+    /// The files of the store, if it has any.
     files: OnceLock<Vec<PathBuf>>,
 }
 
 impl Meters {
-    /// For at most this many kinds, these methods of gRPC, routes of HTTP and names of limits.
+    /// Counters for at most this many kinds, these gRPC methods, HTTP routes and names of limits.
     pub fn new(most_kinds: usize, calls: Calls, limits: Vec<&'static str>) -> Arc<Self> {
         Arc::new(Self {
             kinds: Kinds::new(most_kinds),
@@ -74,12 +74,12 @@ impl Meters {
         })
     }
 
-    /// The store is in these files. Counts once.
+    /// Sets the files of the store. Only the first call counts.
     pub fn measure_files(&self, files: Vec<PathBuf>) {
         let _ = self.files.set(files);
     }
 
-    /// The files of the store; `None` where it has none that are known.
+    /// The files of the store; `None` if it has none.
     pub fn files(&self) -> Option<&[PathBuf]> {
         self.files.get().map(Vec::as_slice)
     }

@@ -3,32 +3,32 @@
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// What the system knows of this process; what it does not say is left out.
+/// The system's information about this process; missing values are `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Process {
-    /// Time on processors, in seconds.
+    /// Processor time, in seconds.
     pub cpu_seconds: f64,
     /// When it started, in seconds since 1970.
     pub started_seconds: Option<f64>,
     /// Memory in use, in bytes.
     pub resident_bytes: Option<u64>,
-    /// Memory that is mapped, in bytes.
+    /// Mapped memory, in bytes.
     pub virtual_bytes: Option<u64>,
     /// Threads.
     pub threads: Option<u64>,
     /// Open files.
     pub open_files: Option<u64>,
-    /// Files that may be open.
+    /// The maximum number of open files.
     pub most_files: Option<u64>,
 }
 
 impl Process {
-    /// Asks the system, which may take milliseconds where many files are open.
+    /// Reads from the system, which may take milliseconds if many files are open.
     pub fn read() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let kib = |name| field(&status, name).map(|kib| kib << 10);
-        // The folder itself is open while it is read.
+        // Reading the directory opens it, too.
         let files = std::fs::read_dir("/proc/self/fd").ok();
         Self {
             cpu_seconds: cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9,
@@ -47,10 +47,10 @@ fn field(status: &str, name: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// When the process was started: the system's start and the ticks from there to the process's.
+/// When the process started: the system's start plus the process's ticks.
 fn started() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name, which may hold anything, is in parentheses; behind it is the third field.
+    // The name, which may contain anything, is in parentheses; the third field follows it.
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks: f64 = fields.split_whitespace().nth(22 - 3)?.parse().ok()?;
     let system = std::fs::read_to_string("/proc/stat").ok()?;

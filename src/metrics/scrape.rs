@@ -1,4 +1,4 @@
-//! What one scrape is told, and how it is written.
+//! The values of one scrape, and their text.
 
 use std::fmt;
 
@@ -11,17 +11,17 @@ use prometheus_client::registry::{Registry, Unit};
 use super::table::Metric;
 use super::values::Reading;
 
-/// How metrics are written.
+/// The text format of metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Prometheus's text format 0.0.4, which everything reads.
+    /// Prometheus's text format 0.0.4, which every reader supports.
     Prometheus,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
 impl Format {
-    /// The first that an `Accept` field names; Prometheus's where it names none.
+    /// The first format in an `Accept` field; Prometheus's if it names none.
     pub fn accepted(accept: &str) -> Self {
         let names = |media_type: &str| accept.find(media_type);
         match (names("application/openmetrics-text"), names("text/plain")) {
@@ -53,17 +53,17 @@ enum Value {
 pub struct Scrape(Vec<(Metric, Vec<String>, Value)>);
 
 impl Scrape {
-    /// A count, with the values of the metric's labels.
+    /// Adds a count, with the values of the metric's labels.
     pub fn count(&mut self, metric: Metric, labels: &[&str], count: u64) {
         self.add(metric, labels, Value::Count(count));
     }
 
-    /// A number.
+    /// Adds a number.
     pub fn number(&mut self, metric: Metric, labels: &[&str], number: f64) {
         self.add(metric, labels, Value::Number(number));
     }
 
-    /// What a histogram has.
+    /// Adds a histogram.
     pub fn spread(&mut self, metric: Metric, labels: &[&str], reading: Reading) {
         self.add(metric, labels, Value::Spread(reading));
     }
@@ -73,7 +73,7 @@ impl Scrape {
         self.0.push((metric, labels, value));
     }
 
-    /// The text of it.
+    /// Writes the text.
     pub fn write(mut self, format: Format) -> Result<String, fmt::Error> {
         self.0.sort_by_key(|(metric, ..)| *metric);
         let mut registry = Registry::default();

@@ -1,8 +1,8 @@
-//! Every metric, declared once. `docs/metrics.md` is held to this.
+//! Every metric, declared once. A test compares `docs/metrics.md` with this.
 
 use prometheus_client::metrics::MetricType;
 
-/// Declares the metrics: each with what it is, its name without the suffix `_total`, its type, and its labels.
+/// Declares the metrics: each with its description, its name without the suffix `_total`, its type, and its labels.
 macro_rules! metrics {
     ($($(#[doc = $about:literal])+ $metric:ident = $name:literal, $kind:ident, [$($label:literal),*];)+) => {
         /// A metric.
@@ -12,10 +12,10 @@ macro_rules! metrics {
         }
 
         impl Metric {
-            /// All of them, in the order of their declaration.
+            /// All metrics, in the order of their declaration.
             pub const ALL: &[Self] = &[$(Self::$metric),+];
 
-            /// The name, without the suffix `_total` of a counter.
+            /// The name, without a counter's suffix `_total`.
             const fn stem(self) -> &'static str {
                 match self { $(Self::$metric => $name,)+ }
             }
@@ -30,7 +30,7 @@ macro_rules! metrics {
                 match self { $(Self::$metric => &[$($label),*],)+ }
             }
 
-            /// What it is.
+            /// The description.
             pub fn about(self) -> &'static str {
                 match self { $(Self::$metric => concat!($($about),+).trim(),)+ }
             }
@@ -122,7 +122,7 @@ metrics! {
 }
 
 impl Metric {
-    /// The name as it is served.
+    /// The served name.
     pub fn name(self) -> String {
         match self.kind() {
             MetricType::Counter => format!("{}_total", self.stem()),

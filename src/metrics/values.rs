@@ -1,15 +1,15 @@
-//! Numbers that many threads add to and a scrape reads.
+//! Numbers to which many threads add, and which a scrape reads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// A number that rises.
+/// A rising number.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more.
+    /// Adds one.
     pub fn one(&self) {
         self.0.fetch_add(1, Relaxed);
     }
@@ -20,17 +20,17 @@ impl Counter {
     }
 }
 
-/// Counters by name, of a closed set of names.
+/// Counters by name, for a fixed set of names.
 #[derive(Debug)]
 pub struct CounterSet(Vec<(&'static str, Counter)>);
 
 impl CounterSet {
-    /// All at zero.
+    /// A set with all counters at zero.
     pub fn new(names: impl IntoIterator<Item = &'static str>) -> Self {
         Self(names.into_iter().map(|name| (name, Counter::default())).collect())
     }
 
-    /// One more of a name; a name outside the set is not counted.
+    /// Adds one to a name's counter; names outside the set are ignored.
     pub fn one(&self, name: &str) {
         if let Some((_, counter)) = self.0.iter().find(|(known, _)| *known == name) {
             counter.one();
@@ -43,23 +43,23 @@ impl CounterSet {
     }
 }
 
-/// How many there are at the moment.
+/// A present number.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicU64);
 
-/// One that counts in a gauge until it is dropped.
+/// Counts in a gauge until it is dropped.
 #[derive(Debug)]
 pub struct Held(Arc<Gauge>);
 
 impl Gauge {
-    /// One more until the answer is dropped.
+    /// Adds one until the returned value is dropped.
     #[must_use]
     pub fn hold(self: &Arc<Self>) -> Held {
         self.0.fetch_add(1, Relaxed);
         Held(Arc::clone(self))
     }
 
-    /// How many there are.
+    /// The present number.
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
@@ -71,39 +71,39 @@ impl Drop for Held {
     }
 }
 
-/// How often values fell below each of some bounds, and their sum. Durations are kept in microseconds.
+/// Counts values below each of some bounds, and their sum. Durations are stored in microseconds.
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [u64],
-    /// One more than bounds: the last is for what is above all of them.
+    /// One more than there are bounds: the last one is for values above all of them.
     buckets: Box<[AtomicU64]>,
     sum: AtomicU64,
-    /// How much of the shown unit one is.
+    /// The factor from the stored unit to the shown one.
     scale: f64,
 }
 
-/// What a histogram has at a moment.
+/// The state of a histogram.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
     /// The sum of all values.
     pub sum: f64,
-    /// The upper bounds, each with the values between it and the one before.
+    /// The upper bounds, each with the number of values between the previous bound and it.
     pub buckets: Vec<(f64, u64)>,
 }
 
 impl Histogram {
-    /// Of durations, by bounds in microseconds.
+    /// A histogram of durations, with bounds in microseconds.
     pub fn of_durations(bounds: &'static [u64]) -> Self {
         Self { scale: 1e-6, ..Self::of_numbers(bounds) }
     }
 
-    /// Of numbers.
+    /// A histogram of numbers.
     pub fn of_numbers(bounds: &'static [u64]) -> Self {
         let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
         Self { bounds, buckets, sum: AtomicU64::new(0), scale: 1.0 }
     }
 
-    /// One more value.
+    /// Adds a value.
     pub fn add(&self, value: u64) {
         let at = self.bounds.partition_point(|bound| *bound < value);
         if let Some(bucket) = self.buckets.get(at) {
@@ -112,12 +112,12 @@ impl Histogram {
         self.sum.fetch_add(value, Relaxed);
     }
 
-    /// One more duration.
+    /// Adds a duration.
     pub fn add_duration(&self, duration: Duration) {
         self.add(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
-    /// What there is.
+    /// The present state.
     pub fn read(&self) -> Reading {
         let bounds = self.bounds.iter().map(|bound| *bound as f64 * self.scale);
         let counts = self.buckets.iter().map(|bucket| bucket.load(Relaxed));
@@ -129,7 +129,7 @@ impl Histogram {
 }
 
 impl Reading {
-    /// How many values there were.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
     }

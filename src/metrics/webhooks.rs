@@ -1,20 +1,20 @@
-//! Webhooks: what became of deliveries.
+//! The outcomes of webhooks' deliveries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::values::{Counter, CounterSet};
 
-/// What becomes of an attempt to deliver, and of what is not attempted any more.
+/// The outcomes of attempts to deliver, and of deliveries that are not attempted any more.
 const OUTCOMES: [&str; 4] = ["delivered", "failed", "dead", "dropped"];
 
-/// Webhooks: what became of deliveries.
+/// The outcomes of webhooks' deliveries.
 #[derive(Debug)]
 pub struct WebhookMeters {
-    /// Attempts and ends, by their outcome.
+    /// Attempts and dropped deliveries, by outcome.
     pub outcomes: CounterSet,
-    /// Times at which changes were no longer kept when they were to be read.
+    /// How often changes were no longer kept when they should have been read.
     pub gaps: Counter,
-    /// Deliveries that wait, as they were counted last; of the replica that sends.
+    /// Pending deliveries at the last count; only at the replica that sends.
     pending: AtomicU64,
 }
 
@@ -26,17 +26,17 @@ impl Default for WebhookMeters {
 }
 
 impl WebhookMeters {
-    /// So many more of this outcome.
+    /// Adds to an outcome.
     pub fn add(&self, outcome: &str, count: u64) {
         (0..count).for_each(|_| self.outcomes.one(outcome));
     }
 
-    /// So many wait.
+    /// Sets the number of pending deliveries.
     pub fn set_pending(&self, count: u64) {
         self.pending.store(count, Ordering::Relaxed);
     }
 
-    /// How many wait.
+    /// The number of pending deliveries.
     pub fn pending(&self) -> u64 {
         self.pending.load(Ordering::Relaxed)
     }

@@ -7,7 +7,7 @@ use tokio_stream::StreamExt as _;
 use super::{ObjectError, ObjectStream};
 use crate::operation::{ObjectId, StoredObject};
 
-/// Refuses an object of another length than was recorded.
+/// Refuses an object whose length differs from the recorded one.
 pub(super) fn length(id: ObjectId, found: u64, recorded: u64) -> Result<(), ObjectError> {
     let how = match found.cmp(&recorded) {
         std::cmp::Ordering::Equal => return Ok(()),
@@ -17,14 +17,14 @@ pub(super) fn length(id: ObjectId, found: u64, recorded: u64) -> Result<(), Obje
     Err(ObjectError::Damaged { id, how })
 }
 
-/// All bytes of an object: the last ones come only behind the comparison of the digest, because a reader that
-/// knows the length takes what it has for whole by then.
+/// All bytes of an object. The last ones follow only after the digest was compared, because a reader that knows the
+/// length takes the object for complete when it has them.
 pub(super) fn whole(object: StoredObject, length: u64, chunks: ObjectStream) -> ObjectStream {
     let digest = Some((Sha256::new(), object.sha256));
     check(Checking { id: object.id, chunks, left: length, digest })
 }
 
-/// Some bytes of an object, of which only the number is known.
+/// Some bytes of an object; only their number is checked.
 pub(super) fn part(id: ObjectId, length: u64, chunks: ObjectStream) -> ObjectStream {
     check(Checking { id, chunks, left: length, digest: None })
 }
@@ -34,9 +34,9 @@ const CUT_OFF: &str = "is cut off";
 struct Checking {
     id: ObjectId,
     chunks: ObjectStream,
-    /// Bytes that are still to come.
+    /// The number of bytes still to come.
     left: u64,
-    /// Of the bytes that have come, and as recorded.
+    /// The running digest, and the recorded one.
     digest: Option<(Sha256, [u8; 32])>,
 }
 

@@ -9,7 +9,7 @@ use super::{ObjectError, Objects, Upload, failed};
 use crate::operation::ObjectId;
 
 impl Objects {
-    /// Whether these are the same objects, and not others of the same names.
+    /// Whether both have the same objects, not only objects with the same names.
     pub fn is_same_place(&self, other: &Self) -> bool {
         self.location == other.location
     }
@@ -19,7 +19,7 @@ impl Objects {
         self.part_bytes == 0
     }
 
-    /// The directory that they are files of; `None` where they are in an object store.
+    /// The directory of the objects' files; `None` for an object store.
     pub fn directory(&self) -> Option<&std::path::Path> {
         self.directory.as_deref()
     }
@@ -33,7 +33,7 @@ impl Objects {
         }
     }
 
-    /// The SHA-256 of an object's first `size_bytes` bytes, which must be there.
+    /// The SHA-256 of an object's first `size_bytes` bytes, which must exist.
     pub async fn sha256(&self, id: ObjectId, size_bytes: u64) -> Result<[u8; 32], ObjectError> {
         let mut digest = Sha256::new();
         self.each(id, size_bytes, async |bytes| {
@@ -44,8 +44,8 @@ impl Objects {
         Ok(digest.finalize().into())
     }
 
-    /// Writes an object that is elsewhere here as well, in place of one of that id. It is durable when this
-    /// returns, and answers the SHA-256 of what was written.
+    /// Copies an object from elsewhere, replacing one with that id. Returns the SHA-256 of the written bytes once the
+    /// object is durable.
     pub async fn fetch(
         &self,
         from: &Self,

@@ -1,8 +1,8 @@
-//! Contents that are too large for rows: objects of an object store, each written once, read in parts, and deleted
-//! with its operation.
+//! Contents that are too large for rows: objects of an object store, each written once, read in parts, and deleted with
+//! its operation.
 //!
 //! An object is durable before the commit that refers to it, so a crash can leave unreferenced objects but never a
-//! reference to a missing one; [`sweep`] finds them. Nothing here knows more of operations.
+//! reference to a missing one; [`sweep`] finds them. This module knows nothing else about operations.
 //!
 //! Read next: `upload` for writing contents, `sweep` for deleting them.
 
@@ -30,11 +30,11 @@ mod upload;
 
 pub use upload::Upload;
 
-/// Parts of an upload to a remote store: S3 takes none below 5 MiB, and at most 10,000.
+/// The size of an upload's parts to a remote store, in bytes: S3 accepts no parts below 5 MiB, and at most 10,000.
 const REMOTE_PART_BYTES: usize = 8 << 20;
-/// Schemes of stores that are behind the feature `cloud`.
+/// Schemes of stores that need the feature `cloud`.
 const CLOUDS: [&str; 9] = ["s3", "s3a", "gs", "az", "adl", "azure", "abfs", "abfss", "https"];
-/// Parts of an upload to a directory.
+/// The size of an upload's parts to a directory, in bytes.
 const LOCAL_PART_BYTES: usize = 1 << 20;
 
 /// The objects of one service. Cheap to clone.
@@ -42,31 +42,31 @@ const LOCAL_PART_BYTES: usize = 1 << 20;
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
-    /// The directory, where the store is one of this machine.
+    /// The directory, if the store is on this machine.
     directory: Option<PathBuf>,
-    /// 0 where nothing can be written.
+    /// 0 if nothing can be written.
     part_bytes: usize,
     location: Arc<str>,
 }
 
-/// Why the object store could not do what it was asked.
+/// Why a call of the object store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ObjectError {
-    /// The object is not there.
+    /// The object does not exist.
     #[error("object {0} is missing")]
     Missing(ObjectId),
-    /// The object is not as it was written.
+    /// The object is damaged.
     #[error("object {id} is damaged: it {how}")]
     Damaged {
         /// The object.
         id: ObjectId,
-        /// How that shows, e.g. "is cut off".
+        /// The damage, e.g. "is cut off".
         how: &'static str,
     },
     /// There is no object store.
     #[error("there is no place for objects")]
     Nowhere,
-    /// The object store does not answer, or refuses.
+    /// The object store does not respond, or refuses.
     #[error("the object store is unavailable: {0}")]
     Unavailable(String),
 }
@@ -77,16 +77,16 @@ pub enum ObjectError {
 pub struct OpenError {
     /// The place.
     pub location: String,
-    /// Why not.
+    /// The reason.
     pub reason: String,
 }
 
-/// An object's bytes as they come.
+/// An object's bytes as a stream.
 pub type ObjectStream = BoxStream<'static, Result<Bytes, ObjectError>>;
 
 impl Objects {
-    /// Objects as files of a directory, which is made when the first one is written. Files and directory
-    /// entries are synced before an upload counts as finished.
+    /// Objects as files of a directory, which is created with the first one. Files and directory entries are synced
+    /// before an upload counts as finished.
     pub fn in_directory(directory: &FilePath) -> Result<Self, OpenError> {
         let failed =
             |reason: String| OpenError { location: directory.display().to_string(), reason };
@@ -101,8 +101,8 @@ impl Objects {
         })
     }
 
-    /// Objects at a URL: `s3://BUCKET/PREFIX`, `gs://…`, `az://…` and what else the `object_store` crate
-    /// knows. Credentials and options come from `variables`, by the names that the vendors use.
+    /// Objects at a URL: `s3://BUCKET/PREFIX`, `gs://…`, `az://…` and others that the `object_store` crate knows.
+    /// Credentials and options come from `variables`, by the vendors' names.
     pub fn at_url(
         url: &str,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -113,7 +113,7 @@ impl Objects {
             let reason = "this program was built without the object stores of clouds; build it with `--features cloud`";
             return Err(failed(reason.to_owned()));
         }
-        // For the HTTP client beneath, which brings none; should there be one already, it serves as well.
+        // For the HTTP client below, which has none; an existing one works as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let parsed = url.parse().map_err(|error| failed(format!("{error}")))?;
         let options = variables.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
@@ -139,18 +139,18 @@ impl Objects {
         }
     }
 
-    /// Begins an upload. Nothing can be read of it before it is finished, and nothing is left of one that is not.
+    /// Begins an upload. An unfinished object cannot be read, and leaves nothing.
     pub fn upload(&self) -> Upload {
         if let Some(directory) = &self.directory {
-            // What is wrong with it shows in the first write.
+            // A failure shows at the first write.
             let _ = files::make_private_directory(directory);
         }
         let id = ObjectId::from_uuid(Uuid::now_v7());
         Upload::new(Arc::clone(&self.store), self.path(id), self.file(id), id, self.part_bytes)
     }
 
-    /// Reads an object of `size_bytes` bytes whole. The last bytes come only if all of them have the SHA-256 that was
-    /// recorded; an object of another length is refused at once.
+    /// Reads a whole object of `size_bytes` bytes. The last bytes follow only if all of them have the recorded SHA-256;
+    /// an object with another length is refused at once.
     pub async fn read_whole(
         &self,
         object: StoredObject,
@@ -160,7 +160,7 @@ impl Objects {
         Ok(checked::whole(object, size_bytes, chunks))
     }
 
-    /// Reads part of an object of `size_bytes` bytes, of which only the length can be checked.
+    /// Reads part of an object of `size_bytes` bytes; only the length can be checked.
     pub async fn read_part(
         &self,
         id: ObjectId,
@@ -185,7 +185,7 @@ impl Objects {
         let found = match self.store.get_opts(&self.path(id), options).await {
             Ok(found) => found,
             Err(error) => {
-                // A range beyond the end is an error of its own kind at every store.
+                // Stores report a range beyond the end in different ways.
                 if let Ok(Some(size)) = self.size(id).await {
                     checked::length(id, size, size_bytes)?;
                 }
@@ -197,7 +197,7 @@ impl Objects {
         Ok(Box::pin(chunks.map(move |chunk| chunk.map_err(|error| failed(id, &error)))))
     }
 
-    /// Another object of the same contents, durable when this returns.
+    /// Copies the object; the copy is durable when this returns.
     pub async fn copy(&self, id: ObjectId) -> Result<ObjectId, ObjectError> {
         let copy = ObjectId::from_uuid(Uuid::now_v7());
         let copied = self.store.copy(&self.path(id), &self.path(copy)).await;
@@ -210,7 +210,7 @@ impl Objects {
         Ok(copy)
     }
 
-    /// Deletes an object; one that is not there is fine.
+    /// Deletes an object; a missing one is not an error.
     pub async fn delete(&self, id: ObjectId) -> Result<(), ObjectError> {
         match self.store.delete(&self.path(id)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -218,7 +218,7 @@ impl Objects {
         }
     }
 
-    /// The file of an object, where objects are files.
+    /// The file of an object, if objects are files.
     fn file(&self, id: ObjectId) -> Option<PathBuf> {
         self.directory.as_ref().map(|directory| directory.join(id.to_string()))
     }
@@ -234,7 +234,7 @@ impl fmt::Debug for Objects {
     }
 }
 
-/// Where the objects are, for people.
+/// The location of the objects, for messages.
 impl fmt::Display for Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.location)

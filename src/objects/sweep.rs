@@ -8,15 +8,15 @@ use tokio_stream::StreamExt as _;
 use super::{ObjectError, Objects};
 use crate::operation::{ObjectId, Timestamp};
 
-/// An object that nothing refers to is older than this before it is deleted, because its commit may be under way.
+/// An unreferenced object must be older than this to be deleted, because its commit may be running.
 pub const GRACE: Duration = Duration::from_secs(3600);
-/// Files that an upload has left unfinished are older than this before they go.
+/// Files of unfinished uploads must be older than this to be deleted.
 const UNFINISHED_GRACE: Duration = Duration::from_secs(24 * 3600);
 /// The number of objects that are looked up at once.
 const PAGE: usize = 500;
 
-/// Deletes objects that nothing refers to and that are older than [`GRACE`] at `now`; answers how many. `known`
-/// tells of objects whether something refers to them; where it cannot say, nothing is deleted.
+/// Deletes objects that nothing refers to and that are older than [`GRACE`] at `now`; returns how many. `known` returns
+/// whether something refers to each object; if it fails, nothing is deleted.
 pub async fn orphans<K, F, E>(
     objects: &Objects,
     now: Timestamp,
@@ -40,7 +40,7 @@ where
                 let is_old = |id: &ObjectId| begun_at(*id).max(modified).after(GRACE) <= now;
                 page.extend(id.filter(is_old));
             }
-            // A directory that is not there yet.
+            // The directory does not exist yet.
             Some(Err(object_store::Error::NotFound { .. })) | None => {}
             Some(Err(error)) => return Err(ObjectError::Unavailable(error.to_string())),
         }
@@ -59,15 +59,15 @@ where
     }
 }
 
-/// The time at which an upload or a copy was begun, which its id says. A copy in a directory is a hard link and has the
-/// time of the original; an upload that takes long has an old id, but a young file.
+/// When an upload or a copy began, as its id says. A copy in a directory is a hard link and has the original's time; a
+/// long upload has an old id, but a young file.
 fn begun_at(id: ObjectId) -> Timestamp {
     let millis =
         id.as_bytes().iter().take(6).fold(0_i64, |time, byte| time << 8 | i64::from(*byte));
     Timestamp::from_micros(millis.saturating_mul(1_000))
 }
 
-/// In a directory an upload that a crash has ended leaves its file, which no list shows.
+/// Deletes files of uploads that a crash interrupted in a directory; lists do not show them.
 async fn unfinished_files(objects: &Objects, now: Timestamp) {
     let Some(directory) = &objects.directory else { return };
     let Ok(mut entries) = tokio::fs::read_dir(directory).await else { return };

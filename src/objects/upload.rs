@@ -14,11 +14,11 @@ use super::ObjectError;
 use crate::files;
 use crate::operation::{ObjectId, StoredObject};
 
-/// An object in the making. Dropped before it is finished, it was never there; at a remote store what was sent
-/// of it waits for the bucket's rule for incomplete uploads, unless it is aborted.
+/// An unfinished object. If it is dropped, it never existed; at a remote store the sent parts wait for the bucket's
+/// rule for incomplete uploads, unless it is aborted.
 pub struct Upload {
     writer: BufWriter,
-    /// Where the object will be, if that is a file.
+    /// The path of the object, if it is a file.
     file: Option<PathBuf>,
     id: ObjectId,
     digest: Sha256,
@@ -34,7 +34,7 @@ impl Upload {
         id: ObjectId,
         part_bytes: usize,
     ) -> Self {
-        // One part on its way while the next one fills.
+        // One part is sent while the next one fills.
         let writer = BufWriter::with_capacity(store, path, part_bytes).with_max_concurrency(1);
         Self { writer, file, id, digest: Sha256::new(), size_bytes: 0, is_possible: part_bytes > 0 }
     }
@@ -44,7 +44,7 @@ impl Upload {
         self.size_bytes
     }
 
-    /// Adds bytes. Waits while the store is slower than they come.
+    /// Adds bytes. Waits while the store is slower than the caller.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), ObjectError> {
         if !self.is_possible {
             return Err(ObjectError::Nowhere);
@@ -60,13 +60,13 @@ impl Upload {
         let unavailable = |error: std::io::Error| ObjectError::Unavailable(error.to_string());
         finished.map_err(unavailable)?;
         if let Some(file) = &self.file {
-            // It was made with the permissions that the umask leaves.
+            // It was created with the umask's permissions.
             files::make_private(file).await.map_err(unavailable)?;
         }
         Ok(StoredObject { id: self.id, sha256: self.digest.finalize().into() })
     }
 
-    /// Gives up what was written.
+    /// Drops what was written.
     pub async fn abort(mut self) {
         if let Err(error) = self.writer.abort().await {
             tracing::debug!(error = %error, "an upload could not be aborted");

@@ -1,18 +1,18 @@
 //! Batches: operations that have others as their children, and end by a rule about how these end.
 //!
-//! Pure functions of counts. A batch is an ordinary operation of a kind of its own, which the server executes: what its
-//! worker does follows from the rule, which is its input, and from how many children are in which state.
+//! Pure functions of counts. A batch is an ordinary operation of a kind of its own, which the server executes: its
+//! worker acts by the rule, which is the batch's input, and by the number of children in each state.
 
 use serde_json::{Map, Value, json};
 
 use super::closed_set::closed_set;
 use super::{Kind, NewOperation, Operation, OperationId, Settings, State, StateName};
 
-/// The kind of batches. Nobody else may submit or execute operations of it.
+/// The kind of batches. Clients cannot submit or execute operations of this kind directly.
 pub const KIND: &str = "longrun.batch";
-/// Most children that a batch can expect, and most failures that its rule can allow.
+/// The maximum number of expected children, and of failures that a rule can allow.
 pub const MOST: u64 = 10_000_000;
-/// Longest idempotency key of a batch: those of its children are made of it.
+/// The maximum length of a batch's idempotency key, in bytes; its children's keys are made of it.
 pub const MAX_KEY: usize = 240;
 
 closed_set! {
@@ -22,7 +22,7 @@ closed_set! {
         All = 1 "ALL",
         /// One child must succeed.
         Any = 2 "ANY",
-        /// At most so many may fail or be cancelled.
+        /// At most this many children may fail or be cancelled.
         MaxFailures = 3 "MAX_FAILURES",
     }
 }
@@ -30,15 +30,15 @@ closed_set! {
 /// The rule by which a batch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchRule {
-    /// Which it is.
+    /// The rule's name.
     pub name: RuleName,
-    /// How many may fail or be cancelled, of [`RuleName::MaxFailures`]; 0 of the others.
+    /// How many children may fail or be cancelled, for [`RuleName::MaxFailures`]; otherwise 0.
     pub max_failures: u64,
-    /// It does not end for want of children before it has had so many.
+    /// The batch does not end because all children have ended before it has had this many.
     pub expected_children: u64,
 }
 
-/// How many children a batch has, by their states.
+/// The number of a batch's children in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChildCounts {
     stored: [u64; StateName::ALL.len()],
@@ -48,21 +48,21 @@ pub struct ChildCounts {
 /// How a batch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With its children's success.
+    /// As its rule requires.
     Succeeded,
-    /// Some of it failed, no more than the rule allows.
+    /// Some children failed, but no more than the rule allows.
     PartiallySucceeded,
-    /// Not as its rule asks.
+    /// Not as its rule requires.
     Failed,
 }
 
 /// Why an operation takes no children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotOpen {
-    /// It is an ordinary operation.
+    /// It is not a batch.
     #[error("is no batch: SubmitBatch with a batch makes one")]
     NoBatch,
-    /// Somebody has cancelled it.
+    /// It has been cancelled.
     #[error("is being cancelled, and takes no more children")]
     Cancelling,
     /// It has ended.
@@ -83,12 +83,12 @@ impl Kind {
 }
 
 impl Operation {
-    /// Whether it is a batch.
+    /// Whether the operation is a batch.
     pub fn is_batch(&self) -> bool {
         self.submission.kind.is_of_batches()
     }
 
-    /// Whether it takes children now.
+    /// Whether the operation accepts children now; the error says why not.
     pub fn takes_children(&self) -> Result<(), NotOpen> {
         match self.life.state {
             _ if !self.is_batch() => Err(NotOpen::NoBatch),
@@ -100,7 +100,7 @@ impl Operation {
 }
 
 impl NewOperation {
-    /// The batch of a rule. Once it is cancelled it waits for its children's ends for as long as any operation can.
+    /// The settings of a batch with this rule. After a cancel it waits as long as possible for its children to end.
     pub fn of_batch(kind: Kind, rule: BatchRule) -> Self {
         let settings = Settings { cancel_grace: Settings::MAX_CANCEL_GRACE, ..Settings::default() };
         Self { settings, input: Some(rule.payload()), ..Self::of(kind) }
@@ -111,7 +111,7 @@ impl BatchRule {
     /// All must succeed.
     pub const ALL: Self = Self { name: RuleName::All, max_failures: 0, expected_children: 0 };
 
-    /// The rule as the input of its batch.
+    /// The rule as the batch's input.
     pub fn payload(self) -> super::Payload {
         let mut fields = Map::new();
         fields.insert("rule".to_owned(), self.name.as_str().into());
@@ -125,7 +125,7 @@ impl BatchRule {
         super::Payload::new(super::PayloadForm::Json, "", text.into())
     }
 
-    /// The rule of such an input.
+    /// Reads the rule from such an input.
     pub fn read(input: &[u8]) -> Option<Self> {
         let fields: Value = serde_json::from_slice(input).ok()?;
         let number = |name: &str| fields.get(name).map_or(Some(0), Value::as_u64);
@@ -136,7 +136,7 @@ impl BatchRule {
         })
     }
 
-    /// How a batch with these children ends now, if it does. What it ends by stays so, whatever becomes of the others.
+    /// How a batch with these children ends now, if it does. The ending is final, whatever the other children do.
     pub fn ending(&self, counts: &ChildCounts) -> Option<Ending> {
         let (failed, partly) = (counts.unsuccessful(), counts.of(StateName::PartiallySucceeded));
         let is_complete = counts.live() == 0 && counts.total() >= self.expected_children;
@@ -155,7 +155,7 @@ impl BatchRule {
         }
     }
 
-    /// What the rule asks for, for people: reads after "the rule".
+    /// The rule's requirement as text that continues "the rule".
     pub fn in_words(&self) -> String {
         match self.name {
             RuleName::All => "ALL (every child must succeed)".to_owned(),
@@ -168,66 +168,66 @@ impl BatchRule {
 }
 
 impl ChildCounts {
-    /// As many more are stored in that state.
+    /// Counts `count` more stored children in that state.
     pub fn add_stored(&mut self, state: StateName, count: u64) {
         if let Some(of) = self.stored.get_mut(place(state)) {
             *of = of.saturating_add(count);
         }
     }
 
-    /// As many more were removed in that state.
+    /// Counts `count` more removed children in that state.
     pub fn add_removed(&mut self, state: StateName, count: u64) {
         if let Some(of) = self.removed.get_mut(place(state)) {
             *of = of.saturating_add(count);
         }
     }
 
-    /// How many are in that state, or were when they were removed.
+    /// The number of children in that state, including those that were in it when they were removed.
     pub fn of(&self, state: StateName) -> u64 {
         self.stored(state) + self.removed.get(place(state)).copied().unwrap_or_default()
     }
 
-    /// How many are stored in that state.
+    /// The number of stored children in that state.
     pub fn stored(&self, state: StateName) -> u64 {
         self.stored.get(place(state)).copied().unwrap_or_default()
     }
 
-    /// All of them.
+    /// The number of all children.
     pub fn total(&self) -> u64 {
         StateName::ALL.iter().map(|state| self.of(*state)).sum()
     }
 
-    /// Those that are not done.
+    /// The number of children that are not done.
     pub fn live(&self) -> u64 {
         StateName::ALL.iter().filter(|it| !it.is_done()).map(|state| self.of(*state)).sum()
     }
 
-    /// Those that are not done and that nobody has cancelled.
+    /// The number of children that are neither done nor cancelling.
     pub fn to_cancel(&self) -> u64 {
         self.of(StateName::Queued) + self.of(StateName::Running)
     }
 
-    /// Those that are done.
+    /// The number of children that are done.
     pub fn ended(&self) -> u64 {
         self.total() - self.live()
     }
 
-    /// Those that failed or were cancelled.
+    /// The number of children that failed or were cancelled.
     pub fn unsuccessful(&self) -> u64 {
         self.of(StateName::Failed) + self.of(StateName::Cancelled)
     }
 
-    /// Those that failed or were cancelled and are still there.
+    /// The number of stored children that failed or were cancelled.
     pub fn unsuccessful_stored(&self) -> u64 {
         self.stored(StateName::Failed) + self.stored(StateName::Cancelled)
     }
 
-    /// Those that were removed.
+    /// The number of removed children.
     pub fn removed(&self) -> u64 {
         self.removed.iter().sum()
     }
 
-    /// As the result of their batch.
+    /// The counts as the batch's result.
     pub fn to_json(&self) -> Value {
         json!({
             "total": self.total(),
@@ -239,7 +239,7 @@ impl ChildCounts {
         })
     }
 
-    /// For people: "3 of 10 children have ended: 2 succeeded, 1 failed".
+    /// The counts as text: "3 of 10 children have ended: 2 succeeded, 1 failed".
     pub fn in_words(&self) -> String {
         let (ended, total) = (self.ended(), self.total());
         let states = [
@@ -260,12 +260,12 @@ impl ChildCounts {
     }
 }
 
-/// The key of a retry of a child: a batch that begins again to retry does it once.
+/// The key of a retry of a child, so that a batch that repeats the retry after a restart does it only once.
 pub fn retry_key(batch: OperationId, child: OperationId) -> String {
     format!("{KIND}/{batch}/{child}")
 }
 
-/// Where a state's count stands.
+/// The index of a state's count.
 fn place(state: StateName) -> usize {
     usize::from(state.number()) - 1
 }

@@ -1,7 +1,7 @@
-//! Where to tell of an operation: URLs of receivers, and which of them the server may ask.
+//! Callbacks: URLs of receivers, and which of them the server may call.
 //!
-//! Pure functions of text and addresses. Names are checked when a URL is given, addresses when a connection is made:
-//! only then is it known where a name leads.
+//! Pure functions of text and addresses. Names are checked when a URL is given, addresses when a connection is made,
+//! because only then is it known which address a name has.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,13 +17,13 @@ pub const MAX_URL_BYTES: usize = 2_048;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct CallbackUrl(Arc<str>);
 
-/// A URL that is refused, with the rule.
+/// A refused URL, with the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct RefusedUrl(pub String);
 
 impl CallbackUrl {
-    /// Reads it.
+    /// Parses a URL.
     pub fn parse(text: &str) -> Result<Self, RefusedUrl> {
         let refused = |rule: &str| Err(RefusedUrl(rule.to_owned()));
         if text.len() > MAX_URL_BYTES {
@@ -61,14 +61,14 @@ impl CallbackUrl {
         &self.0
     }
 
-    /// Scheme, authority, and what is asked for there.
+    /// Scheme, authority, and path with query.
     pub fn parts(&self) -> Option<(Scheme, Authority, PathAndQuery)> {
         let parts = self.0.parse::<Uri>().ok()?.into_parts();
         let target = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
         Some((parts.scheme?, parts.authority?, target))
     }
 
-    /// Scheme, host and port: what receivers of several URLs have in common. Tells nothing of the path, which may be secret.
+    /// Scheme, host and port, which several URLs of a receiver share. Omits the path, which may be secret.
     pub fn origin(&self) -> String {
         match self.parts() {
             Some((scheme, authority, _)) => {
@@ -79,19 +79,19 @@ impl CallbackUrl {
     }
 }
 
-/// Paths and queries of receivers are often secrets.
+/// Omits path and query, which are often secrets.
 impl fmt::Debug for CallbackUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CallbackUrl({}/…)", self.origin())
     }
 }
 
-/// Where the server may send: hosts by name, and networks of addresses.
+/// The allowed destinations: hosts by name, and networks of addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destinations {
-    /// If there are any, no other host.
+    /// The allowed hosts; empty: all.
     hosts: Vec<HostRule>,
-    /// Addresses that are allowed although they are no public ones.
+    /// Allowed addresses that are not public.
     networks: Vec<Network>,
 }
 
@@ -99,7 +99,7 @@ pub struct Destinations {
 struct HostRule {
     /// In lower case.
     name: String,
-    /// Whether all names below it are meant, instead of it.
+    /// Whether the rule is for all names below `name`, instead of `name` itself.
     is_suffix: bool,
     port: Option<u16>,
 }
@@ -110,7 +110,7 @@ struct Network {
     bits: u8,
 }
 
-/// One thing that is allowed: `hooks.example.com`, `*.example.com`, each with `:PORT` if only that port is,
+/// One allowed destination: `hooks.example.com` or `*.example.com`, with `:PORT` if only that port is allowed;
 /// `10.0.0.0/8`, `127.0.0.1`, `::1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed(AllowedKind);
@@ -171,7 +171,7 @@ impl FromIterator<Allowed> for Destinations {
 }
 
 impl Destinations {
-    /// Refuses a URL whose host is not allowed. Where a name leads is not known here; of an address it is.
+    /// Refuses a URL whose host is not allowed. Checks a literal address, but not the address of a name.
     pub fn check(&self, url: &CallbackUrl) -> Result<(), RefusedUrl> {
         let Some((scheme, authority, _)) = url.parts() else {
             return Err(RefusedUrl("must be a URL".to_owned()));
@@ -194,20 +194,20 @@ impl Destinations {
         Err(RefusedUrl(format!("must not lead to {host}, which this server does not send to")))
     }
 
-    /// Whether a connection to that address is allowed, whatever name has led there.
+    /// Whether connections to that address are allowed, whatever name has resolved to it.
     pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         is_public(address) || self.networks.iter().any(|network| network.has(address))
     }
 
-    /// Whether an address in place of a name is allowed. Where hosts are listed, an address has to be so as well.
+    /// Whether a URL may contain this address instead of a name. If hosts are listed, the address must be listed too.
     fn names_address(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.hosts.is_empty() || self.networks.iter().any(|network| network.has(address))
     }
 }
 
-/// The address that stands in place of a name.
+/// The literal address in place of a host name, if it is one.
 pub fn literal(host: &str) -> Option<IpAddr> {
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     inner.unwrap_or(host).parse().ok()
@@ -240,7 +240,7 @@ impl Network {
     }
 }
 
-/// Whether anybody may have that address: none of this machine, of a private network, or of a special purpose.
+/// Whether the address is public: not of this machine, of a private network, or for a special purpose.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -265,7 +265,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
-    // Of addresses for everybody, those that carry one of IPv4 lead where that does.
+    // A global address that contains an IPv4 address leads to that one.
     let embedded = match first {
         0x2002 => Some(first_v4(address, 16)),
         0x0064 if second == 0xff9b => Some(first_v4(address, 96)),
@@ -280,7 +280,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     is_global && !is_documentation && !is_of_protocols
 }
 
-/// The IPv4 address that begins behind this many bits.
+/// The IPv4 address that begins after this many bits.
 fn first_v4(address: Ipv6Addr, bits: u32) -> Ipv4Addr {
     Ipv4Addr::from((u128::from(address) >> (96 - bits)) as u32)
 }

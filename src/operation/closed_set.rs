@@ -1,7 +1,7 @@
 //! Closed sets from one declaration: the enum, the list of its members, and their numbers and names.
 //!
-//! A member that is missing from a list kept by hand compiles, and makes what is stored under its number
-//! unreadable. Here there is no such list. Numbers are part of the storage format: never change or reuse one.
+//! A member that is missing from a hand-written list compiles, and makes what is stored under its number unreadable.
+//! Here there is no such list. Numbers are part of the storage format: never change or reuse one.
 
 /// Declares an enum of numbered members, `Member = 1`, or of numbered and named ones, `Member = 1 "NAME"`.
 macro_rules! closed_set {
@@ -17,14 +17,14 @@ macro_rules! closed_set {
         }
 
         impl $set {
-            /// The name as it is written in filters, logs and documents.
+            /// The name in filters, logs and documents.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$member => $name),+
                 }
             }
 
-            /// The member of that name.
+            /// The member with that name.
             pub fn parse(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some(Self::$member),)+
@@ -61,7 +61,7 @@ macro_rules! closed_set {
                 self as u8
             }
 
-            /// The member of that number.
+            /// The member with that number.
             pub const fn from_number(number: u8) -> Option<Self> {
                 match number {
                     $($number => Some(Self::$member),)+

@@ -17,11 +17,11 @@ pub enum Command {
         /// Its worker's name.
         worker: WorkerId,
     },
-    /// A report of the attempt: it succeeded. Made by [`Command::complete`].
+    /// The attempt reports success. Made by [`Command::complete`].
     Complete {
         /// The reporting session and its attempt.
         reporter: Reporter,
-        /// The identity of this report.
+        /// The report's digest.
         digest: ReportDigest,
         /// The result, without its contents.
         result: Option<Box<PayloadInfo>>,
@@ -30,46 +30,46 @@ pub enum Command {
         /// Errors; any makes it a partial success.
         errors: Vec<OperationError>,
     },
-    /// A report of the attempt: it failed. Made by [`Command::fail`].
+    /// The attempt reports failure. Made by [`Command::fail`].
     Fail {
         /// The reporting session and its attempt.
         reporter: Reporter,
-        /// The identity of this report.
+        /// The report's digest.
         digest: ReportDigest,
         /// The error.
         error: OperationError,
-        /// No retry, whatever the policy.
+        /// Whether to fail without a retry, whatever the policy.
         is_final: bool,
-        /// When to retry, in place of the policy's backoff.
+        /// The delay until the retry, instead of the policy's backoff.
         retry_delay: Option<Duration>,
-        /// Drawn by the caller, from 0 to 1, for the jitter.
+        /// From 0 to 1, drawn by the caller, for the jitter.
         chance: f64,
     },
-    /// A report of the attempt: it is given back undone.
+    /// The attempt is returned undone.
     Release {
         /// The reporting session and its attempt.
         reporter: Reporter,
     },
-    /// Log lines of the attempt arrived; accepted by "no change".
+    /// Log lines of the attempt have arrived; "no change" accepts them.
     AddLog {
         /// The reporting session and its attempt.
         reporter: Reporter,
     },
-    /// The session that holds the lease is gone.
+    /// The session that holds the lease has been lost.
     LoseLease {
-        /// The attempt that it held.
+        /// The attempt whose lease is lost.
         attempt: Attempt,
     },
-    /// A caller asks for it to stop.
+    /// A caller cancels the operation.
     Cancel {
-        /// Why, for people; may be empty.
+        /// The reason, as text; may be empty.
         reason: String,
     },
-    /// A caller asks for its next attempt to start now, if it was put off.
+    /// A caller wants a deferred attempt to start now.
     RunNow,
-    /// A caller asks for it to be forgotten.
+    /// A caller deletes the operation.
     Delete,
-    /// Time has passed: apply the limits that are up.
+    /// Time has passed: apply the limits that have expired.
     Tick {
         /// As in `Fail`.
         chance: f64,
@@ -77,7 +77,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// A completion with this result.
+    /// A successful completion with this result.
     pub fn complete(
         reporter: Reporter,
         result: Option<&Payload>,
@@ -101,7 +101,7 @@ impl Command {
         Self::Fail { reporter, digest, error, is_final, retry_delay, chance }
     }
 
-    /// The session and attempt of a worker's report.
+    /// The reporter, if the command is a worker's report.
     pub fn reporter(&self) -> Option<&Reporter> {
         match self {
             Self::Complete { reporter, .. }
@@ -123,9 +123,9 @@ impl Command {
 pub enum Decision {
     /// A transition, with the life after it.
     Change(Box<Event>),
-    /// It is already so.
+    /// Nothing to do: the operation is already in that state.
     NoChange,
-    /// The record goes.
+    /// Remove the operation.
     Remove,
 }
 
@@ -137,10 +137,10 @@ pub enum Rejection {
     StaleAttempt {
         /// The attempt of the report.
         reported: Attempt,
-        /// The operation's own attempt.
+        /// The operation's current attempt.
         current: CurrentAttempt,
     },
-    /// The operation is not waiting for a worker, or not yet.
+    /// The operation is not queued, or not due yet.
     #[error("the operation is not due for an attempt")]
     NotDue,
     /// The operation is not done.
@@ -148,16 +148,16 @@ pub enum Rejection {
     NotDone,
 }
 
-/// The attempt of an operation, from the view of a session whose report was refused.
+/// The operation's attempt, from the view of a session whose report was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CurrentAttempt {
     /// No attempt has started.
     None,
-    /// This one is under way, and another session's.
+    /// This attempt is running under another session.
     Leased(Attempt),
-    /// This one was the last. It is over, and not by a report.
+    /// This was the last attempt. It ended without a report.
     Over(Attempt),
-    /// This one was the last. Another report has ended it.
+    /// This was the last attempt. Another report ended it.
     Reported(Attempt),
 }
 

@@ -1,13 +1,13 @@
 //! SHA-256 over a sequence of fields, without collisions between different sequences.
 //!
-//! Digests are compared with those that earlier versions of the program stored: a new field is hashed last, and not
-//! at all while it has its default.
+//! Digests are compared with those that earlier versions of the program stored: a new field must be hashed last, and
+//! not at all while it has its default.
 
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-/// Takes fields one by one.
+/// Hashes fields one by one.
 pub(super) struct Fields(Sha256);
 
 impl Fields {
@@ -38,7 +38,7 @@ impl Fields {
     }
 }
 
-/// Whole microseconds.
+/// In whole microseconds.
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -2,34 +2,34 @@
 
 use std::collections::BTreeMap;
 
-/// The author of an error.
+/// The source of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorSource {
-    /// The work itself.
+    /// The worker or its command.
     Application,
-    /// The service: a limit, a lost worker, a cancel.
+    /// The server: a limit, a lost worker, a cancel.
     Service,
 }
 
-/// An error or warning of an operation. Not an error of a call: those are the service's.
+/// An error or warning of an operation. Errors of calls are a different type.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OperationError {
     /// The application's own code, or one of the service's (the constants here).
     pub code: String,
-    /// For people; complete by itself.
+    /// A message for people; a full sentence.
     pub message: String,
     /// Canonical gRPC status code, 1 to 16.
     pub status_code: u8,
-    /// More facts by name.
+    /// Further facts by name.
     pub metadata: BTreeMap<String, String>,
-    /// Errors behind this one.
+    /// The causes of this error.
     pub causes: Vec<Self>,
-    /// The author.
+    /// The source.
     pub source: ErrorSource,
 }
 
 impl OperationError {
-    /// It was not started in time.
+    /// The operation did not start in time.
     pub const QUEUE_TIMEOUT: &'static str = "QUEUE_TIMEOUT";
     /// An attempt took too long.
     pub const ATTEMPT_TIMEOUT: &'static str = "ATTEMPT_TIMEOUT";
@@ -40,9 +40,9 @@ impl OperationError {
     /// A caller cancelled it.
     pub const CANCELLED: &'static str = "CANCELLED";
 
-    /// Deepest nesting of causes that is accepted.
+    /// The maximum nesting of causes.
     pub const MAX_DEPTH: usize = 8;
-    /// Most errors, causes included, that are accepted in one report.
+    /// The maximum number of errors in one report, causes included.
     pub const MAX_ERRORS: usize = 1_000;
 
     /// An error in the service's own words. `status_code` is a canonical gRPC code.
@@ -57,7 +57,7 @@ impl OperationError {
         }
     }
 
-    /// The same error with `cause` behind it, if there is one.
+    /// The same error with `cause` as a further cause, if there is one.
     pub fn caused_by(mut self, cause: Option<Self>) -> Self {
         self.causes.extend(cause);
         self

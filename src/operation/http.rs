@@ -1,20 +1,20 @@
 //! The HTTP request or response around a payload's bytes.
 //!
-//! Data and its rules only. Nothing here knows a header field's meaning, except those that the payload states
-//! itself and those that are irrelevant for repeated submissions.
+//! Data and its rules only. Nothing here knows the meaning of a header field, except those that describe the payload
+//! itself and those that are irrelevant when submissions are compared.
 
-/// The request or the response that a payload was the body of.
+/// The request or the response whose body the payload was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HttpEnvelope {
     /// The method of a request; empty for a response.
     pub method: String,
-    /// Path and query of a request, from its slash on; empty for a response.
+    /// Path and query of a request, including the first slash; empty for a response.
     pub target: String,
     /// The status of a response; 0 for a request.
     pub status: u16,
-    /// The header fields in their order, except those that frame the message. `Content-Type` is here only where the
-    /// payload's own media type does not tell it: see [`media_type`]. `Content-Length` is here only where the
-    /// payload's size does not tell it: `0` of a request that states it, any of the response to a HEAD.
+    /// The header fields in order, except those that frame the message. `Content-Type` is here only if the payload's
+    /// own media type does not say the same: see [`media_type`]. `Content-Length` is here only if the payload's size
+    /// does not say the same: `0` of a request that states it, any value in the response to a HEAD.
     pub headers: Vec<HttpHeader>,
 }
 
@@ -27,7 +27,7 @@ pub struct HttpHeader {
     pub value: Vec<u8>,
 }
 
-/// A part of an envelope that breaks a rule: its path, and the rule as a fragment.
+/// A part of an envelope that breaks a rule: its path, and the rule as part of a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidEnvelope {
     /// The path within the envelope, e.g. `headers[3].name`.
@@ -36,10 +36,10 @@ pub struct InvalidEnvelope {
     pub rule: String,
 }
 
-/// Header fields that frame a message on one connection: never within an envelope.
+/// Header fields that frame a message on one connection: never in an envelope.
 const FRAMING: [&str; 2] = ["transfer-encoding", "connection"];
 
-/// Words of which one in a header field's name says that it carries a secret.
+/// A header field whose name has one of these words carries a secret.
 const SECRET_WORDS: [&str; 11] = [
     "authentication",
     "authorization",
@@ -53,16 +53,16 @@ const SECRET_WORDS: [&str; 11] = [
     "secret",
     "session",
 ];
-/// Words that do as the last ones of a name.
+/// A name that ends with one of these words carries a secret.
 const SECRET_LAST_WORDS: [&str; 3] = ["apikey", "auth", "token"];
-/// Words that do as the last ones before `key`.
+/// A name that ends with one of these words and `key` carries a secret.
 const SECRET_KEYS: [&str; 6] = ["access", "api", "auth", "functions", "private", "subscription"];
 
-/// Header fields in which a gateway says where a request came from.
+/// Header fields in which a gateway states a request's origin.
 const OF_GATEWAYS: [&str; 4] = ["forwarded", "true-client-ip", "via", "x-real-ip"];
 
-/// Header fields that differ from one sending of the same request to the next, or that are compared apart from the
-/// others: the media type, and the idempotency key, which is the same bare and quoted.
+/// Header fields that differ when the same request is sent again, or that are compared separately: the media type, and
+/// the idempotency key, which is the same with and without quotes.
 const OF_ONE_SENDING: [&str; 17] = [
     "b3",
     "content-length",
@@ -84,18 +84,18 @@ const OF_ONE_SENDING: [&str; 17] = [
 ];
 
 impl HttpEnvelope {
-    /// Most header fields.
+    /// The maximum number of header fields.
     pub const MAX_HEADERS: usize = 1_000;
-    /// Most bytes of method, target, names and values together.
+    /// The maximum size of method, target, names and values together, in bytes.
     pub const MAX_BYTES: usize = 256 << 10;
 
-    /// Bytes of method, target, names and values together.
+    /// The size of method, target, names and values together, in bytes.
     pub fn size_bytes(&self) -> usize {
         let headers = self.headers.iter().map(|header| header.name.len() + header.value.len());
         self.method.len() + self.target.len() + headers.sum::<usize>()
     }
 
-    /// Refuses what could not be spoken, or not without becoming something else on the way, by all rules that are broken.
+    /// Refuses what cannot be sent, or cannot be sent unchanged; returns all broken rules.
     pub fn check(&self) -> Result<(), Vec<InvalidEnvelope>> {
         let mut found = Vec::new();
         let mut wrong = |field: &str, rule: &str| {
@@ -135,8 +135,8 @@ impl HttpEnvelope {
         if found.is_empty() { Ok(()) } else { Err(found) }
     }
 
-    /// Refuses, beyond [`Self::check`], what no client may say of its request: where the request came from, which is
-    /// a gateway's to say, and secrets, which operations do not keep.
+    /// Like [`Self::check`], but also refuses fields that a client must not send: a request's origin, which only a
+    /// gateway may state, and secrets, which operations do not keep.
     pub fn check_submitted(&self) -> Result<(), Vec<InvalidEnvelope>> {
         let mut found = self.check().err().unwrap_or_default();
         let headers = self.headers.iter().enumerate().take(Self::MAX_HEADERS);
@@ -162,21 +162,21 @@ impl HttpEnvelope {
         fits
     }
 
-    /// The values of the fields of that name, which is in lower case.
+    /// The values of the fields with that name, in lower case.
     pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let fields = self.headers.iter().filter(move |header| header.name == name);
         fields.map(|header| header.value.as_slice())
     }
 
-    /// The header fields that say what is asked for or answered, and so tell two submissions apart. A request
-    /// that is sent again has another trace, perhaps another way here, and is the same.
+    /// The header fields by which two submissions differ. A request that is sent again has another trace and perhaps
+    /// another route, and is the same.
     pub fn telling_headers(&self) -> impl Iterator<Item = &HttpHeader> {
         self.headers.iter().filter(|header| !OF_ONE_SENDING.contains(&header.name.as_str()))
     }
 }
 
 impl HttpHeader {
-    /// `status` is that of the envelope.
+    /// `status` is the envelope's.
     fn check(&self, status: u16) -> Result<(), (&'static str, &'static str)> {
         if !is_token(&self.name) || self.name.bytes().any(|byte| byte.is_ascii_uppercase()) {
             return Err(("name", "must be a header field's name in lower case"));
@@ -187,7 +187,7 @@ impl HttpHeader {
         if self.name == "content-length" && status == 0 && self.value != b"0" {
             return Err(("name", "must not be content-length, which the payload's size states"));
         }
-        // What ends a line or a string elsewhere would make two fields of one.
+        // A character that ends a line or a string elsewhere would turn one field into two.
         if self.value.iter().any(|byte| matches!(byte, 0..=8 | 10..=31 | 127)) {
             return Err(("value", "must not have control characters"));
         }
@@ -195,7 +195,7 @@ impl HttpHeader {
     }
 }
 
-/// Whether a header field of that name, in lower case, looks like one that carries a secret.
+/// Whether a header field with that name, in lower case, looks like one that carries a secret.
 pub fn is_credential(name: &str) -> bool {
     let mut words = name.split(['-', '_']).rev();
     let (last, before) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -204,14 +204,14 @@ pub fn is_credential(name: &str) -> bool {
         || name.split(['-', '_']).any(|word| SECRET_WORDS.contains(&word))
 }
 
-/// Whether a header field of that name, in lower case, says where a request came from.
+/// Whether a header field with that name, in lower case, states a request's origin.
 pub fn is_of_gateways(name: &str) -> bool {
     OF_GATEWAYS.contains(&name) || name.starts_with("x-forwarded-")
 }
 
-/// The media type of a message with these `Content-Type` fields, for its payload, and the fields that its envelope
-/// has to keep because the payload cannot say the same: none, several, one that is too long or not of printable
-/// ASCII, or the payload's default. A single empty one means that the message had none.
+/// The media type of a message with these `Content-Type` fields, and the fields that its envelope must keep because the
+/// media type cannot express them: none, several, one that is too long or not printable ASCII, or the payload's
+/// default. A single empty field means that the message had none.
 pub fn media_type<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> (String, Vec<HttpHeader>) {
     const MAX_LEN: usize = 255;
     let fields: Vec<&[u8]> = fields.into_iter().collect();
@@ -231,7 +231,7 @@ pub fn media_type<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> (String, Ve
     (essence.unwrap_or_default().to_owned(), kept.into_iter().map(header).collect())
 }
 
-/// Whether the text is a token of RFC 9110, as methods and names of header fields are.
+/// Whether the text is a token of RFC 9110, like methods and names of header fields.
 fn is_token(text: &str) -> bool {
     let of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(of_token)

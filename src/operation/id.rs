@@ -1,4 +1,4 @@
-//! Names and numbers that identify things, each parsed once and valid from then on.
+//! Names and numbers that identify things; parsed once and valid from then on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,20 +6,19 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-/// A name that breaks a rule; reads after "must be".
+/// A name that breaks a rule, which continues "must be".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be {0}")]
 pub struct InvalidName(pub &'static str);
 
-/// An operation's id, a UUIDv7: ids of one server rise with time.
+/// An operation's id, a UUIDv7: the ids of one server rise with time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OperationId(Uuid);
 
 impl OperationId {
     const RULE: InvalidName = InvalidName("a UUID in lower case with hyphens");
 
-    /// From the id of a resource name. Only the canonical form is taken, so that an operation has one
-    /// name and no more.
+    /// Parses the id of a resource name. Accepts only the canonical form, so that an operation has exactly one name.
     pub fn parse(text: &str) -> Result<Self, InvalidName> {
         let canonical = text.len() == 36
             && text.bytes().enumerate().all(|(at, byte)| match at {
@@ -30,17 +29,17 @@ impl OperationId {
         id.map(Self).ok_or(Self::RULE)
     }
 
-    /// From a UUID that was made for this purpose.
+    /// Wraps a new UUIDv7.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// The 16 bytes, in the order that sorts by time.
+    /// The 16 bytes; their order is that of time.
     pub fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// From 16 bytes, as stored.
+    /// Reads 16 bytes, as stored.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -65,35 +64,35 @@ impl fmt::Debug for OperationId {
     }
 }
 
-/// The id of a worker's session: a UUID that begins with its time, known to the server and to that worker only; or, where
-/// a worker without a stream names its request, a digest of that.
-/// Its version says whether the worker is in a process of its own (7) or not (8): then it is in the server's, or has no
-/// stream and the session is one attempt's, whose lease has a length of its own.
+/// The id of a worker's session: a UUID that begins with its time, known only to the server and that worker; or, if a
+/// worker without a stream names its request, a digest of that name.
+/// The version says whether the worker is a process of its own (7) or not (8): then it runs in the server's process, or
+/// it has no stream and the session is for one attempt, whose lease has a duration of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(Uuid);
 
 impl SessionId {
-    /// The most seconds that the length of an attempt's own lease has room for.
+    /// The maximum duration of an attempt's own lease, in seconds.
     const MOST_SECONDS: u64 = (1 << 24) - 1;
 
-    /// From a UUID that was made for this purpose.
+    /// Wraps a new UUID.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// The same for a worker in the server's own process.
+    /// A session's id for a worker in the server's own process.
     pub fn in_process(uuid: Uuid) -> Self {
         Self(uuid::Builder::from_custom_bytes(uuid.into_bytes()).into_uuid())
     }
 
-    /// The same for one attempt of a worker without a stream, whose lease lives for `lease` from each renewal, in whole
-    /// seconds, rounded up. So the length is known after a restart and at another replica.
+    /// A session's id for one attempt of a worker without a stream. Its lease lasts `lease` after each renewal, rounded
+    /// up to whole seconds. The id has the duration in it, so that a restart or another replica finds it.
     pub fn of_attempt(uuid: Uuid, lease: Duration) -> Self {
         let seconds = lease.as_secs().saturating_add(u64::from(lease.subsec_nanos() > 0));
         let [.., high, middle, low] = seconds.clamp(1, Self::MOST_SECONDS).to_be_bytes();
         let mut bytes = uuid.into_bytes();
-        // The highest bit behind the version is not set in ids made of time, and so not in those of workers in process.
-        // What is left of them keeps its order, and is hard enough to guess for an id that is signed where it is shown.
+        // Ids made of time, and so those of workers in process, do not have the highest bit after the version. The
+        // remaining bits keep the order, and are random enough, because such an id is signed when it is shown.
         (bytes[6], bytes[13], bytes[14], bytes[15]) = (0x88, high, middle, low);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
@@ -103,19 +102,19 @@ impl SessionId {
         self.0.get_version_num() == 8 && self.attempt_lease().is_none()
     }
 
-    /// How long the lease lives from each renewal, where the session is one attempt's.
+    /// How long the lease lasts after each renewal, if the session is for one attempt.
     pub fn attempt_lease(&self) -> Option<Duration> {
         let bytes = self.0.as_bytes();
         let seconds = u32::from_be_bytes([0, bytes[13], bytes[14], bytes[15]]);
         (bytes[6] == 0x88).then(|| Duration::from_secs(seconds.into()))
     }
 
-    /// How long its leases live without a sign of life, where those of streams live for `of_stream`.
+    /// How long the session's leases last without a sign of life; leases of streams last `of_stream`.
     pub fn lease(&self, of_stream: Duration) -> Duration {
         self.attempt_lease().unwrap_or(of_stream)
     }
 
-    /// From the text that the worker was given.
+    /// Parses the text that the worker got.
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
     }
@@ -125,7 +124,7 @@ impl SessionId {
         self.0.as_bytes()
     }
 
-    /// From 16 bytes, as stored.
+    /// Reads 16 bytes, as stored.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -142,12 +141,12 @@ impl fmt::Display for SessionId {
 pub struct ObjectId(Uuid);
 
 impl ObjectId {
-    /// From a UUID that was made for this purpose.
+    /// Wraps a new UUIDv7.
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)
     }
 
-    /// From the name of an object.
+    /// Parses an object's name.
     pub fn parse(text: &str) -> Option<Self> {
         OperationId::parse(text).ok().map(|OperationId(uuid)| Self(uuid))
     }
@@ -157,7 +156,7 @@ impl ObjectId {
         self.0.as_bytes()
     }
 
-    /// From 16 bytes, as stored.
+    /// Reads 16 bytes, as stored.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
@@ -177,7 +176,7 @@ macro_rules! name {
         pub struct $type(Arc<str>);
 
         impl $type {
-            /// Takes `text` if it keeps the rule.
+            /// Parses `text` if it keeps the rule.
             pub fn parse(text: &str) -> Result<Self, InvalidName> {
                 let valid: fn(&str) -> bool = $valid;
                 if valid(text) { Ok(Self(text.into())) } else { Err(InvalidName($rule)) }
@@ -215,14 +214,14 @@ name!(
 );
 
 impl TenantId {
-    /// The tenant of every caller while there are no credentials.
+    /// The tenant of all callers if the server has no credentials.
     pub fn default_tenant() -> Self {
         Self("default".into())
     }
 }
 
 name!(
-    /// The sort of an operation's work; workers serve kinds.
+    /// The kind of an operation's work; workers serve kinds.
     Kind,
     "a letter, then up to 127 letters, digits, '-', '_' or '.'",
     |text| {
@@ -240,14 +239,14 @@ name!(
 );
 
 name!(
-    /// A worker's own name for what it acquires, so that it can ask for the same again.
+    /// A worker's own name for a request to acquire attempts, so that it can retry the request.
     RequestId,
     "1 to 255 printable ASCII characters",
     |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| matches!(b, b' '..=b'~'))
 );
 
 name!(
-    /// The client's own name for one submission, unique per tenant.
+    /// The client's own name for a submission, unique within the tenant.
     IdempotencyKey,
     "1 to 255 printable ASCII characters",
     |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| matches!(b, b' '..=b'~'))
@@ -277,19 +276,19 @@ pub fn valid_label_value(value: &str) -> Result<(), InvalidName> {
 pub struct Revision(pub u64);
 
 impl Revision {
-    /// The one after this.
+    /// The next revision.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
-/// The number of an execution: 0 before the first, then 1, 2, 3, … It rises with every lease, which
-/// makes it the fencing token.
+/// The number of an execution: 0 before the first, then 1, 2, 3, … It rises with every lease, so it is the fencing
+/// token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt(pub u32);
 
 impl Attempt {
-    /// The one after this.
+    /// The next attempt.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }

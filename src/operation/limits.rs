@@ -1,6 +1,6 @@
 //! Limits of tenants by name, for all tenants or one, for all kinds together or one.
 //!
-//! The limit of one tenant takes the place of that for all. A limit of one kind stands beside that of all kinds
+//! A limit of one tenant replaces the limit for all tenants. A limit of one kind is added to that of all kinds
 //! together: both hold.
 
 use std::collections::BTreeMap;
@@ -13,29 +13,29 @@ use super::{Kind, Submission, TenantId};
 closed_set! {
     /// A limited quantity.
     pub enum LimitName {
-        /// Operations that are not done; of all kinds together, or of one.
+        /// Operations that are not done; for all kinds together, or for one.
         Outstanding = 1 "outstanding",
-        /// Attempts that run; of all kinds together, or of one, in all or for each value of a label.
+        /// Running attempts; for all kinds together or for one, and for all operations or for each value of a label.
         Running = 2 "running",
-        /// Submissions per second, as many at once as in ten seconds. Each server counts its own.
+        /// Submissions per second, with bursts of ten seconds' worth. Each server counts its own.
         SubmissionsPerSecond = 3 "submissions-per-second",
-        /// Watches and waits at once. Each server counts its own.
+        /// Concurrent watches and waits. Each server counts its own.
         Watches = 4 "watches",
-        /// Workers' sessions at once. Each server counts its own.
+        /// Concurrent worker sessions. Each server counts its own.
         Sessions = 5 "sessions",
-        /// Bytes of an input; of any kind, or of one.
+        /// The size of an input in bytes; for any kind, or for one.
         PayloadBytes = 6 "payload-bytes",
-        /// Seconds for which done operations are kept at most.
+        /// The longest retention of done operations, in seconds.
         RetentionSeconds = 7 "retention-seconds",
-        /// How many turns the tenant has while others of weight 1 have one, from 1 to 1,000: no limit, but a share.
+        /// The tenant's turns for each turn of a tenant with weight 1, from 1 to 1,000: not a limit but a share.
         Weight = 8 "weight",
-        /// Bytes of a result; of any kind, or of one.
+        /// The size of a result in bytes; for any kind, or for one.
         ResultBytes = 9 "result-bytes",
-        /// Bytes that are stored, roughly. Each server counts by itself, every now and then.
+        /// Stored bytes, roughly. Each server counts by itself, now and then.
         StoredBytes = 10 "stored-bytes",
-        /// Connections at once. Each server counts its own.
+        /// Concurrent connections. Each server counts its own.
         Connections = 11 "connections",
-        /// Of one kind: 1 while none of its operations are started. 0 excepts a tenant from what holds for all.
+        /// For one kind: 1 means that none of its operations start. 0 exempts a tenant from a pause for all tenants.
         Paused = 12 "paused",
     }
 }
@@ -45,16 +45,16 @@ closed_set! {
 pub struct Limit {
     /// The limited quantity.
     pub name: LimitName,
-    /// The tenant; `None` for each tenant that has no such limit of its own.
+    /// The tenant; `None`: each tenant without such a limit of its own.
     pub tenant: Option<TenantId>,
-    /// The kind; `None` for all kinds together.
+    /// The kind; `None`: all kinds together.
     pub kind: Option<Kind>,
-    /// The label whose values are counted apart; `None` for all operations.
+    /// The label whose values are counted separately; `None`: all operations are counted together.
     pub label: Option<String>,
 }
 
 impl LimitName {
-    /// Whether there may be a limit of one kind beside that of all kinds.
+    /// Whether the limit can be for one kind.
     const fn may_be_of_kind(self) -> bool {
         matches!(
             self,
@@ -66,7 +66,7 @@ impl LimitName {
         )
     }
 
-    /// The limit of that name, with hyphens or underscores.
+    /// Parses a limit's name, with hyphens or underscores.
     pub fn read(text: &str) -> Result<Self, String> {
         let all = || Self::ALL.map(Self::as_str).join(", ");
         Self::parse(&text.replace('_', "-")).ok_or_else(|| format!("must be one of {}", all()))
@@ -74,7 +74,7 @@ impl LimitName {
 }
 
 impl Limit {
-    /// Refuses a limit that makes no sense, with the field that is wrong, and why.
+    /// Refuses a limit that makes no sense; returns the wrong field and the reason.
     pub fn check(&self, most: u64) -> Result<(), (&'static str, String)> {
         let Self { name, kind, label, .. } = self;
         if kind.is_some() && !name.may_be_of_kind() {
@@ -101,7 +101,7 @@ impl Limit {
         Ok(())
     }
 
-    /// A name that no other limit has: `running/acme/-/customer`.
+    /// A unique key of the limit: `running/acme/-/customer`.
     pub fn key(&self) -> String {
         let Self { name, tenant, kind, label } = self;
         let tenant = tenant.as_ref().map_or("-", TenantId::as_str);
@@ -110,37 +110,37 @@ impl Limit {
     }
 }
 
-/// All limits. Most of them there may be is 1,000.
+/// All limits; at most 1,000.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LimitTable(BTreeMap<Limit, u64>);
 
-/// Attempts that run and count together.
+/// The running attempts that one limit counts together.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The tenant.
     pub tenant: TenantId,
-    /// The kind; `None` for all kinds.
+    /// The kind; `None`: all kinds.
     pub kind: Option<Kind>,
-    /// The label and its value; `None` for all operations.
+    /// The label and its value; `None`: all operations.
     pub label: Option<(String, String)>,
 }
 
-/// A limit of running attempts, as it holds for one queue.
+/// A limit on running attempts for one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunningLimit {
-    /// Whether it counts the queue's kind only.
+    /// Whether it counts only the queue's kind.
     pub of_kind: bool,
-    /// The label whose values are counted apart.
+    /// The label whose values are counted separately.
     pub label: Option<String>,
-    /// The limit.
+    /// The limit's value.
     pub most: u64,
 }
 
 impl LimitTable {
-    /// Most limits that there may be.
+    /// The maximum number of limits.
     pub const MOST: usize = 1_000;
 
-    /// These limits. Says of the first that breaks a rule which it is.
+    /// A table of these limits. The error names the first limit that breaks a rule.
     pub fn new(limits: impl IntoIterator<Item = (Limit, u64)>) -> Result<Self, String> {
         let mut table = BTreeMap::new();
         for (limit, most) in limits {
@@ -153,19 +153,19 @@ impl LimitTable {
         Ok(Self(table))
     }
 
-    /// These limits, over those of the same name, tenant, kind and label.
+    /// Adds these limits; they replace those with the same name, tenant, kind and label.
     #[must_use]
     pub fn with(mut self, limits: impl IntoIterator<Item = (Limit, u64)>) -> Self {
         self.0.extend(limits);
         self
     }
 
-    /// How many there are.
+    /// The number of limits.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no limits.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -175,7 +175,7 @@ impl LimitTable {
         self.0.get(limit).copied()
     }
 
-    /// All of them, in order.
+    /// All limits, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&Limit, u64)> {
         self.0.iter().map(|(limit, most)| (limit, *most))
     }
@@ -193,7 +193,7 @@ impl LimitTable {
         of.into_iter().flatten().min()
     }
 
-    /// Whether none of the tenant's operations of that kind are started.
+    /// Whether the kind is paused for the tenant.
     pub fn is_paused(&self, tenant: &TenantId, kind: &Kind) -> bool {
         self.get(LimitName::Paused, tenant, Some(kind)).is_some_and(|most| most > 0)
     }
@@ -211,22 +211,22 @@ impl LimitTable {
         self.0.keys().any(|limit| limit.name == name)
     }
 
-    /// The longest retention of the tenant's done operations.
+    /// The longest allowed retention of the tenant's done operations.
     pub fn retention(&self, tenant: &TenantId) -> Option<Duration> {
         self.get(LimitName::RetentionSeconds, tenant, None).map(Duration::from_secs)
     }
 
-    /// The weights of tenants that have one.
+    /// The weights of the tenants that have one.
     pub fn weights(&self) -> impl Iterator<Item = (TenantId, u64)> {
         let of = self.0.iter().filter(|(limit, _)| limit.name == LimitName::Weight);
         of.filter_map(|(limit, weight)| Some((limit.tenant.clone()?, *weight)))
     }
 
-    /// The limits of running attempts that hold for a queue. That of a kind that is paused is 0. For batches no other
-    /// holds: they run as long as their children, which need the places.
+    /// The limits on running attempts that apply to a queue. A paused kind has a limit of 0. Batches are only affected
+    /// by a pause: they run as long as their children, which need the places.
     pub fn running(&self, tenant: &TenantId, kind: &Kind) -> Vec<RunningLimit> {
         let mut found = BTreeMap::new();
-        // Those of all first, so that its own take their places.
+        // The limits for all tenants first, so that the tenant's own replace them.
         let tenants = [None, Some(tenant)].into_iter().filter(|_| !kind.is_of_batches());
         for tenant in tenants {
             let first = Limit {
@@ -257,7 +257,7 @@ impl LimitTable {
 }
 
 impl RunningLimit {
-    /// Where an operation of the queue would count, if this limit is of it at all.
+    /// The place where the submission counts for this limit, if it does.
     pub fn place(&self, submission: &Submission) -> Option<Place> {
         let label = match &self.label {
             None => None,

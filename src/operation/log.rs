@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-/// Most lines kept per operation.
+/// The maximum number of lines per operation.
 pub const MAX_LINES: usize = 1_000;
-/// Most bytes of text kept per operation.
+/// The maximum size of an operation's lines, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
-/// Longest line; the rest of a longer one is cut off.
+/// The maximum length of a line, in bytes; the rest is cut off.
 pub const MAX_LINE_BYTES: usize = 8 * 1024;
 
 /// A summary of the kept lines: enough to decide which to drop when more arrive.
@@ -20,23 +20,22 @@ pub struct LogBook {
 /// The effect of adding lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
-    /// The lines to write with their numbers. Lines that would be dropped at once are not among
-    /// them.
+    /// The lines to write, with their numbers. Excludes lines that would be dropped at once.
     pub lines: Vec<(u64, String)>,
-    /// Lines with a smaller number are no longer kept.
+    /// Lines with smaller numbers are dropped.
     pub keep_from: u64,
 }
 
 impl LogBook {
-    /// The book of an operation that keeps lines of these sizes, the last of which has the number
-    /// `last_number` (0 if there never was a line).
+    /// The book of an operation with lines of these sizes, the last of which has the number `last_number` (0 if there
+    /// never was a line).
     pub fn new(last_number: u64, sizes: impl IntoIterator<Item = u32>) -> Self {
         let sizes: VecDeque<u32> = sizes.into_iter().collect();
         let bytes = sizes.iter().map(|size| *size as usize).sum();
         Self { next_number: last_number + 1, sizes, bytes }
     }
 
-    /// Adds lines at the end and drops the oldest that are too many.
+    /// Adds lines at the end, and drops the oldest while there are too many.
     pub fn append(&mut self, lines: impl IntoIterator<Item = String>) -> Appended {
         if self.next_number == 0 {
             self.next_number = 1;

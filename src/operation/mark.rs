@@ -1,8 +1,8 @@
-//! Labels of the service's own: the mount of an operation's submission, the texts in the places of its path, and
-//! its owner within the tenant.
+//! The service's own labels: the mount by which an operation was submitted, the values in its path's places, and its
+//! owner within the tenant.
 //!
-//! They are stored and filtered like any label, so that they survive restarts without columns of their own. Clients
-//! can neither set nor see them.
+//! They are stored and filtered like any label, so that they survive restarts without columns of their own. Clients can
+//! neither set nor see them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,48 +12,47 @@ use super::{Operation, TenantId};
 
 /// The prefix of the keys.
 const PREFIX: &str = "longrun/";
-/// The name of the dialect's mount that an operation came in by.
+/// The name of the dialect's mount by which the operation was submitted.
 pub const MOUNT: &str = "longrun/mount";
-/// The query parameter that made an operation of a relayed request, as it was given.
+/// The query parameter that turned a relayed request into an operation, as given.
 pub const TRIGGER: &str = "longrun/trigger";
-/// How many parameters of the query stood before that one; without it, all of them.
+/// The number of query parameters before that one; absent: all of them.
 pub const TRIGGER_POSITION: &str = "longrun/trigger_position";
 /// The operation's [`Owner`].
 pub const OWNER: &str = "longrun/owner";
 /// Present if any caller with credentials may read the operation.
 pub const SHARED: &str = "longrun/shared";
 
-/// What stood in a place of the path that it came in by; the place's name follows.
+/// The value in a place of the submission's path; the place's name follows.
 pub const PLACE: &str = "longrun/place.";
 
-/// Whether the key is one of the service's own.
+/// Whether the key is reserved for the service.
 pub fn is_reserved(key: &str) -> bool {
     key.starts_with(PREFIX)
 }
 
-/// Whose an operation is within its tenant: a digest of the credentials that it was submitted with, from which they
-/// cannot be told.
+/// An operation's owner within its tenant: a digest of the credentials that submitted it, which does not reveal them.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Owner {
     text: Arc<str>,
-    /// Whether everybody's operations are there for it, as for who administers a tenant.
+    /// Whether this owner may read and change all owners' operations, like a tenant's administrator.
     sees_all: bool,
 }
 
 impl Owner {
-    /// The owner of these credentials. Without the server's secret a guess cannot be checked.
+    /// The owner with these credentials. Without the server's secret a guess cannot be checked.
     pub fn of_credentials(secret: &Secret, credentials: &[u8]) -> Self {
         Self::of_code(secret.code("owner by credentials", &[credentials]))
     }
 
-    /// The owner that a subject of a tenant is.
+    /// The owner that is this subject of a tenant.
     pub fn of_subject(secret: &Secret, tenant: &TenantId, subject: &str) -> Self {
         Self::of_code(
             secret.code("owner by subject", &[tenant.as_str().as_bytes(), subject.as_bytes()]),
         )
     }
 
-    /// One that was stored by its text.
+    /// Reads a stored owner.
     pub fn stored(text: &str) -> Self {
         Self { text: text.into(), sees_all: false }
     }
@@ -63,18 +62,18 @@ impl Owner {
         Self { text: hex.into(), sees_all: false }
     }
 
-    /// The text of the label.
+    /// The label's text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The same, for whom the operations of all owners are there.
+    /// The same owner, with access to all owners' operations.
     #[must_use]
     pub fn seeing_all(self) -> Self {
         Self { sees_all: true, ..self }
     }
 
-    /// Whether the operations of all owners are there for it.
+    /// Whether this owner has access to all owners' operations.
     pub const fn sees_all(&self) -> bool {
         self.sees_all
     }
@@ -87,19 +86,19 @@ impl fmt::Debug for Owner {
 }
 
 impl Operation {
-    /// Whether it came in by that mount.
+    /// Whether the operation was submitted by that mount.
     pub fn is_of_mount(&self, mount: &str) -> bool {
         self.submission.labels.get(MOUNT).is_some_and(|name| name == mount)
     }
 
-    /// The texts in the places of its submission's path, by their names.
+    /// The values in the places of its submission's path, by the places' names.
     pub fn places(&self) -> impl Iterator<Item = (&str, &str)> {
         let labels = self.submission.labels.iter();
         labels.filter_map(|(key, value)| Some((key.strip_prefix(PLACE)?, value.as_str())))
     }
 
-    /// Whether a caller of its tenant may read it: everybody if it is nobody's, else its owner, and whoever has
-    /// credentials if it is shared.
+    /// Whether a caller of the tenant may read it: every caller if it has no owner, else its owner, and every caller
+    /// with credentials if it is shared.
     pub fn is_readable_by(&self, owner: Option<&Owner>) -> bool {
         let is_shared = self.submission.labels.contains_key(SHARED);
         self.is_changeable_by(owner) || is_shared && owner.is_some()

@@ -19,9 +19,8 @@
 //! Invariants, kept by `decide` and proved by its tests:
 //!
 //! - Every change raises the revision by exactly one; a terminal state never changes.
-//! - The attempt number rises with every lease and never falls: it is the fencing token. A
-//!   report of any attempt but the current one changes nothing, and only the report that ended an
-//!   attempt is acknowledged again.
+//! - The attempt number rises with every lease and never falls: it is the fencing token. A report of any other attempt
+//!   changes nothing, and only the report that ended an attempt is acknowledged again.
 //! - A terminal operation has exactly one outcome and a time at which it is purged.
 //!
 //! Read next: [`state`] for the data, [`transition`] for the rules.

@@ -1,4 +1,4 @@
-//! A submission before it is an operation: everything that its client chose.
+//! A submission before it becomes an operation: everything that its client chose.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,26 +18,26 @@ pub struct NewOperation {
     pub kind: Kind,
     /// The client's labels.
     pub labels: BTreeMap<String, String>,
-    /// How the client wants it treated: what it left open has its default.
+    /// The client's settings, with defaults.
     pub settings: Settings,
-    /// How it is treated instead, where the server's configuration has a say: its default retention, a mount's limits.
-    /// No part of the fingerprint: with another configuration the client's submission is still the same.
+    /// The settings that replace them where the server's configuration decides: its default retention, a mount's
+    /// limits. Not part of the fingerprint, because another configuration does not change the client's submission.
     pub configured: Option<Box<Settings>>,
-    /// Not to be started before this time.
+    /// The earliest start time.
     pub start_at: Option<Timestamp>,
-    /// Not to be started before this long after it is stored.
+    /// The minimum delay from storing it to its start.
     pub start_in: Option<Duration>,
     /// The client's own name for the submission.
     pub idempotency_key: Option<IdempotencyKey>,
-    /// The operation that this one tries again.
+    /// The operation that this one retries.
     pub retry_of: Option<OperationId>,
-    /// The batch that it is to be a child of.
+    /// The batch that it will be a child of.
     pub parent: Option<OperationId>,
-    /// Of a batch: the digest of the children that come with it.
+    /// For a batch: the digest of the children in the same submission.
     pub children: Option<[u8; 32]>,
-    /// The submitter's place in a trace. No part of the fingerprint: a submission that is sent again is the same.
+    /// The submitter's trace context. Not part of the fingerprint: a submission that is sent again is the same.
     pub trace: Option<TraceContext>,
-    /// Whom to tell of its end.
+    /// The receiver of a notification of its end.
     pub callback: Option<CallbackUrl>,
     /// The input.
     pub input: Option<Payload>,
@@ -46,11 +46,11 @@ pub struct NewOperation {
 }
 
 impl NewOperation {
-    /// The latest start time: 9000-01-01T00:00:00Z. The thousand years behind it are room for time limits and
+    /// The latest start time: 9000-01-01T00:00:00Z. The thousand years after it leave room for time limits and
     /// retention, so that every time of the operation can be written.
     pub const LATEST_START: Timestamp = Timestamp::from_micros(221_845_392_000_000_000);
 
-    /// A submission of `kind` and nothing else: the default tenant, settings by default.
+    /// A submission of `kind` with the default tenant and default settings.
     pub fn of(kind: Kind) -> Self {
         Self {
             tenant: TenantId::default_tenant(),
@@ -71,23 +71,22 @@ impl NewOperation {
         }
     }
 
-    /// The settings that count.
+    /// The settings in force.
     pub fn in_force(&self) -> &Settings {
         self.configured.as_deref().unwrap_or(&self.settings)
     }
 
-    /// Whether this is the submission that has that fingerprint. Those of earlier versions were made with the settings
-    /// that counted.
+    /// Whether this submission has that fingerprint. Earlier versions computed fingerprints with the settings in force.
     pub fn is_known_by(&self, fingerprint: &[u8; 32]) -> bool {
         self.fingerprint() == *fingerprint
             || self.configured.as_deref().is_some_and(|it| self.digest(it) == *fingerprint)
     }
 
-    /// SHA-256 over everything that the client chose but the key itself: two submissions under one
-    /// key are the same if and only if their fingerprints are.
+    /// SHA-256 over everything that the client chose except the key: two submissions under one key are the same if and
+    /// only if their fingerprints are equal.
     ///
-    /// Fingerprints are stored, so that of a submission never changes. What a later version can choose is hashed
-    /// last, and only where it is not what was so before: then keys from before are still known.
+    /// Fingerprints are stored, so a submission's fingerprint must never change. A field of a later version is hashed
+    /// last, and only if it does not have its default: then older keys are still recognized.
     pub fn fingerprint(&self) -> [u8; 32] {
         self.digest(&self.settings)
     }
@@ -109,11 +108,11 @@ impl NewOperation {
             hash.bytes(input.info.content_type.as_bytes());
             hash.bytes(input.info.type_url.as_bytes());
             match &input.info.object {
-                // The same contents are in an object each time, unless the threshold was changed meanwhile.
+                // The same contents are in an object every time, unless the threshold has changed.
                 Some(object) => hash.bytes(&object.sha256),
                 None => hash.bytes(&input.data),
             }
-            // Came later.
+            // Added later.
             if let Some(http) = &input.info.http {
                 hash.bytes(http.method.as_bytes());
                 hash.bytes(http.target.as_bytes());
@@ -124,7 +123,7 @@ impl NewOperation {
                 }
             }
         }
-        // Came later still.
+        // Added still later.
         if let Some(wait) = self.start_in {
             hash.text("start_in");
             hash.number(micros(wait));
@@ -144,7 +143,7 @@ impl NewOperation {
         hash.finish()
     }
 
-    /// The digest of the children that come with a batch.
+    /// The digest of a batch's children in the same submission.
     pub fn digest_of(children: &[Self]) -> [u8; 32] {
         let mut hash = Fields::new();
         hash.number(children.len() as u64);
@@ -155,7 +154,7 @@ impl NewOperation {
         hash.finish()
     }
 
-    /// The earliest start of an operation that is stored at `now`.
+    /// The earliest start if the operation is stored at `now`.
     pub fn earliest_start(&self, now: Timestamp) -> Timestamp {
         let wait = self.start_in.unwrap_or_default();
         self.start_at.map_or(now, |at| at.max(now)).max(now.after(wait))

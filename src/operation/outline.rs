@@ -1,12 +1,12 @@
-//! What an operator sees of another tenant's operation: that it is there and how far it is, not what it is about.
+//! An operator's view of another tenant's operation: its existence and state, not its contents.
 
 use std::sync::Arc;
 
 use super::{Operation, OperationError, Outcome, PayloadInfo, State};
 
 impl Operation {
-    /// The operation without texts of its tenant's: messages of errors and of progress, the reason of a cancel, the
-    /// idempotency key, recorded header fields. Its labels and the codes of its errors stay.
+    /// The operation without the tenant's texts: messages of errors and of progress, the reason of a cancel, the
+    /// idempotency key, recorded header fields. Labels and error codes stay.
     #[must_use]
     pub fn outline(mut self) -> Self {
         let submission = Arc::make_mut(&mut self.submission);

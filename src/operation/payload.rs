@@ -8,8 +8,7 @@ use super::closed_set::closed_set;
 use super::{HttpEnvelope, ObjectId};
 
 closed_set! {
-    /// The form in which a payload was given and is returned. The numbers are those of the database and of
-    /// fingerprints.
+    /// The form of a payload as submitted and as returned. The numbers are those of the database and of fingerprints.
     pub enum PayloadForm {
         /// Any bytes.
         Data = 0,
@@ -17,25 +16,25 @@ closed_set! {
         Text = 1,
         /// A JSON text (RFC 8259).
         Json = 2,
-        /// The value of a `google.protobuf.Any`; its type URL is kept beside.
+        /// The value of a `google.protobuf.Any`; its type URL is stored separately.
         Any = 3,
     }
 }
 
-/// The description of a payload, without its contents.
+/// A payload's description, without its contents.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PayloadInfo {
     /// The media type (RFC 9110), never empty.
     pub content_type: String,
-    /// The form that it was given in.
+    /// The form in which it was submitted.
     pub form: PayloadForm,
     /// The type URL of an `Any`, verbatim; empty for the other forms.
     pub type_url: String,
     /// Size of the contents in bytes.
     pub size_bytes: u64,
-    /// The request or the response around it, where it has one.
+    /// The request or the response around it, if it was a body.
     pub http: Option<Arc<HttpEnvelope>>,
-    /// The object that holds the contents, where they are too large for a row.
+    /// The object that holds the contents, if they are too large for a row.
     pub object: Option<StoredObject>,
 }
 
@@ -51,9 +50,9 @@ pub struct StoredObject {
 /// A payload with its contents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
-    /// All but the contents.
+    /// Everything except the contents.
     pub info: PayloadInfo,
-    /// The contents, exactly as given; empty where an object holds them.
+    /// The contents, exactly as given; empty if an object holds them.
     pub data: Bytes,
 }
 
@@ -68,8 +67,8 @@ impl Payload {
         Self::with_type_url(PayloadForm::Any, content_type, type_url, data)
     }
 
-    /// Bytes whose form follows from what they are: JSON where the content type says so and they
-    /// parse, text where it is `text/*` and they are UTF-8, else data.
+    /// A payload whose form follows from its bytes: JSON if the content type says so and they parse, text if it is
+    /// `text/*` and they are UTF-8, else data.
     pub fn sniffed(content_type: &str, data: Bytes) -> Self {
         let essence = essence(content_type);
         let form = if is_json(content_type) {
@@ -85,7 +84,7 @@ impl Payload {
         Self::new(form, content_type, data)
     }
 
-    /// Bytes that an object holds. What they are is not looked at: their form is data.
+    /// A payload whose contents an object holds. The contents are not examined: the form is data.
     pub fn in_object(content_type: &str, object: StoredObject, size_bytes: u64) -> Self {
         let mut payload = Self::new(PayloadForm::Data, content_type, Bytes::new());
         (payload.info.object, payload.info.size_bytes) = (Some(object), size_bytes);
@@ -111,14 +110,14 @@ impl Payload {
         Self { info, data }
     }
 
-    /// The same as the body of a request or a response.
+    /// The same payload as the body of a request or a response.
     pub fn within(mut self, envelope: HttpEnvelope) -> Self {
         self.info.http = Some(Arc::new(envelope));
         self
     }
 }
 
-/// Whether a media type is of JSON.
+/// Whether a media type is JSON.
 pub fn is_json(content_type: &str) -> bool {
     let essence = essence(content_type);
     essence == "application/json" || essence.ends_with("+json")

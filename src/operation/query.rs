@@ -1,17 +1,17 @@
-//! The query of a URL as names and values (`application/x-www-form-urlencoded`): pure functions of text.
+//! A URL's query as names and values (`application/x-www-form-urlencoded`): pure functions of text.
 
-/// A parameter as it is written, and what it says.
+/// A query parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair<'a> {
-    /// As it is written.
+    /// The parameter as written.
     pub text: &'a str,
-    /// Its name, decoded; none if that is not UTF-8.
+    /// The decoded name; `None` if it is not UTF-8.
     pub name: Option<String>,
-    /// Its value, decoded; none if that is not UTF-8. Empty without one.
+    /// The decoded value, empty if there is none; `None` if it is not UTF-8.
     pub value: Option<String>,
 }
 
-/// The parameters of a query, in their order.
+/// The parameters of a query, in order.
 pub fn pairs(query: &str) -> impl Iterator<Item = Pair<'_>> + Clone {
     query.split('&').filter(|text| !text.is_empty()).map(|text| {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
@@ -19,13 +19,13 @@ pub fn pairs(query: &str) -> impl Iterator<Item = Pair<'_>> + Clone {
     })
 }
 
-/// The text of a segment of a path; none if it is not UTF-8.
+/// The decoded segment of a path; `None` if it is not UTF-8.
 pub fn segment(text: &str) -> Option<String> {
     decoded(text, false)
 }
 
-/// The text without its escapes; none if it is not UTF-8. A percent sign that no two digits follow stands for itself,
-/// as WHATWG's URL standard has it.
+/// The text without escapes; `None` if it is not UTF-8. A percent sign without two hexadecimal digits is a percent
+/// sign, as in WHATWG's URL standard.
 fn decoded(text: &str, plus_is_space: bool) -> Option<String> {
     let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
     let digit = |byte: u8| (byte as char).to_digit(16);

@@ -1,5 +1,4 @@
-//! Recognizes repeated reports: the report that ended an attempt is acknowledged again when it is repeated, and no
-//! other is.
+//! Recognizes repeated reports: only the report that ended an attempt is acknowledged again when it is repeated.
 
 use std::time::Duration;
 
@@ -8,21 +7,21 @@ use sha2::{Digest as _, Sha256};
 use super::digest::{Fields, micros};
 use super::{Attempt, OperationError, Payload, SessionId};
 
-/// The session that reports, and the attempt that it reports on.
+/// The reporting session and its attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reporter {
     /// The fencing token.
     pub attempt: Attempt,
     /// The session that must hold the attempt's lease.
     pub session: SessionId,
-    /// The session that the worker had before and named when it connected, if it could not be resumed. Only its own
-    /// worker knows a session's id, so what that session reported may be repeated by this one.
+    /// The worker's previous session, named when it connected, if that could not be resumed. Only the worker itself
+    /// knows its session's id, so this session may repeat the reports of that one.
     pub former: Option<SessionId>,
 }
 
-/// The identity of a report: a digest of everything that the worker chose.
+/// A report's identity: a digest of everything that the worker chose.
 ///
-/// Half of a SHA-256 is enough: a worker that found two reports of one digest would deceive only itself.
+/// Half of a SHA-256 is enough: a worker that found two reports with the same digest would deceive only itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReportDigest([u8; 16]);
 
@@ -38,7 +37,7 @@ pub struct RecordedReport {
 }
 
 impl ReportDigest {
-    /// The digest of a completion. A result has the same digest in a row, in an object, and in another object.
+    /// The digest of a completion. A result has the same digest in a row and in any object.
     pub fn of_complete(
         result: Option<&Payload>,
         warnings: &[OperationError],
@@ -72,7 +71,7 @@ impl ReportDigest {
         Self::finish(fields)
     }
 
-    /// From 16 bytes, as stored.
+    /// Reads 16 bytes, as stored.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -89,7 +88,7 @@ impl ReportDigest {
 }
 
 impl RecordedReport {
-    /// Whether the worker that made this report is the one that reports now, on the same attempt.
+    /// Whether `reporter` is the worker that made this report, on the same attempt.
     pub fn is_by(&self, reporter: &Reporter) -> bool {
         let sessions = [Some(reporter.session), reporter.former];
         self.attempt == reporter.attempt && sessions.contains(&Some(self.session))
@@ -118,7 +117,7 @@ fn hash_payload(payload: &Payload, fields: &mut Fields) {
     }
 }
 
-/// The recursion is as deep as errors may nest.
+/// The recursion is limited by the nesting of errors.
 fn hash_errors(errors: &[OperationError], fields: &mut Fields) {
     fields.number(errors.len() as u64);
     for error in errors {

@@ -1,11 +1,11 @@
-//! When a failed attempt is followed by another.
+//! When another attempt follows a failed one.
 
 use std::time::Duration;
 
-/// How failed attempts are tried again. Valid by construction in [`super::settings`].
+/// The policy for retries. Valid by construction in [`super::settings`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// Attempts in all, the first included; at least 1.
+    /// The maximum number of attempts, including the first; at least 1.
     pub max_attempts: u32,
     /// The wait before the second attempt.
     pub initial_backoff: Duration,
@@ -30,8 +30,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The wait after `attempts_used` attempts (at least 1). `chance`, from 0 to 1, is drawn by the
-    /// caller and shortens the wait by that part of `jitter`.
+    /// The wait after `attempts_used` attempts (at least 1). `chance`, from 0 to 1, is drawn by the caller and shortens
+    /// the wait by that part of `jitter`.
     pub fn backoff(&self, attempts_used: u32, chance: f64) -> Duration {
         let exponent = i32::try_from(attempts_used.saturating_sub(1)).unwrap_or(i32::MAX);
         let full = self.initial_backoff.as_secs_f64() * self.multiplier.powi(exponent);

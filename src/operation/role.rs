@@ -9,12 +9,12 @@ closed_set! {
         Submit = 1 "submit",
         /// Reads operations with their inputs and results.
         Read = 2 "read",
-        /// Executes operations, of the kinds that the credential names.
+        /// Executes operations of the credential's kinds.
         Work = 3 "work",
-        /// Does what submitters and readers do, and administers the tenant: its keys.
+        /// Like submitters and readers together, and administers the tenant: its keys.
         Admin = 4 "admin",
-        /// Administers all tenants: their keys and limits. Lists operations of all tenants without their texts, and reads
-        /// those of its own without contents.
+        /// Administers all tenants: their keys and limits. Lists operations of all tenants without their texts, and
+        /// reads those of its own tenant without contents.
         Operator = 5 "operator",
     }
 }
@@ -29,7 +29,7 @@ impl Roles {
         Role::ALL.into_iter().collect()
     }
 
-    /// Whether the role is among them.
+    /// Whether the set has the role.
     pub const fn has(self, role: Role) -> bool {
         self.0 & (1 << role.number()) != 0
     }
@@ -39,7 +39,7 @@ impl Roles {
         Role::ALL.into_iter().filter(move |role| self.has(*role))
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

@@ -9,12 +9,12 @@ use super::TenantId;
 pub enum Scope {
     /// Every tenant's: for workers within the server's own process, and calls with an attempt's token alone.
     All,
-    /// One tenant's, as everybody else.
+    /// One tenant's: for all other callers.
     Tenant(TenantId),
 }
 
 impl Scope {
-    /// Whether the tenant's operations can be reached.
+    /// Whether the scope includes the tenant.
     pub fn contains(&self, tenant: &TenantId) -> bool {
         match self {
             Self::All => true,

@@ -5,15 +5,15 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-/// A secret that all replicas over one store share. Each purpose has codes of its own.
+/// A secret that all replicas of a store share. Each purpose has its own codes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// The fewest bytes that a secret is made of.
+    /// The minimum number of bytes of a secret.
     pub const LEAST_BYTES: usize = 32;
 
-    /// The secret that these bytes make.
+    /// The secret made from these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
@@ -23,13 +23,13 @@ impl Secret {
         self.mac(purpose, parts).finalize().into_bytes().into()
     }
 
-    /// Whether that is their code, or the beginning of it. Takes the same time whatever the answer is.
+    /// Whether `code` is their code, or its beginning. Takes the same time whatever the result is.
     pub fn is_code(&self, code: &[u8], purpose: &str, parts: &[&[u8]]) -> bool {
         self.mac(purpose, parts).verify_truncated_left(code).is_ok()
     }
 
     fn mac(&self, purpose: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
-        // A key that is shorter than a block is the same as one with zeros behind it (RFC 2104).
+        // A key shorter than a block is padded with zeros (RFC 2104).
         let mut block = [0; 64];
         let (used, _) = block.split_at_mut(self.0.len());
         used.copy_from_slice(&self.0);

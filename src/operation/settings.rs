@@ -1,7 +1,7 @@
-//! How the service treats one operation: time limits, retries, priority, retention.
+//! The settings of one operation: time limits, retries, priority, retention.
 //!
-//! Each setting is declared once, in [`Settings::ALL`]: checks, query parameters, flags of the command line, the OpenAPI
-//! document and the table in `docs/http.md` are made of that or held to it.
+//! Each setting is declared once, in [`Settings::ALL`]: checks, query parameters, command-line flags, the OpenAPI
+//! document and the table in `docs/http.md` are generated from it or tested against it.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,38 +11,38 @@ use super::RetryPolicy;
 /// The settings of a submission, defaults filled in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// From 0 to 100; the higher goes first.
+    /// From 0 to 100; higher ones start first.
     pub priority: u8,
-    /// Longest time from the start time to the start of the first attempt.
+    /// The longest time from the start time to the start of the first attempt.
     pub queue_timeout: Option<Duration>,
-    /// Longest time for one attempt.
+    /// The longest duration of one attempt.
     pub attempt_timeout: Option<Duration>,
-    /// Longest time from submission to the end.
+    /// The longest time from submission to the end.
     pub deadline: Option<Duration>,
-    /// How failed attempts are tried again.
+    /// The policy for retries.
     pub retry_policy: RetryPolicy,
     /// How long a worker has to stop after a cancel.
     pub cancel_grace: Duration,
-    /// How long the record is kept once it is done.
+    /// How long the record is kept after the operation is done.
     pub retention: Duration,
 }
 
-/// One setting as its submitter knows it.
+/// One setting, as submitters see it.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
-    /// Its name among query parameters; as a flag, with dashes.
+    /// The name as a query parameter; as a flag, with dashes.
     pub name: &'static str,
     /// Its path in `longrun.v1.Settings`.
     pub path: &'static str,
-    /// Its kind, and what it may be.
+    /// The type and the allowed range.
     pub range: Range,
     /// The default, in words.
     pub default: &'static str,
-    /// What it does, as a sentence without its full stop.
+    /// The effect, as a sentence without its full stop.
     pub about: &'static str,
 }
 
-/// The kind of a setting with its least and its greatest value.
+/// The type of a setting, with its least and greatest value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Range {
     /// A whole number.
@@ -106,19 +106,19 @@ impl Settings {
             "The part of a wait that is left to chance"),
     ];
 
-    /// Highest priority.
+    /// The highest priority.
     pub const MAX_PRIORITY: u8 = 100;
-    /// Shortest time limit.
+    /// The shortest time limit.
     pub const MIN_TIMEOUT: Duration = Duration::from_millis(1);
-    /// Longest time limit and longest retention: ten years.
+    /// The longest time limit and retention: ten years.
     pub const MAX_DURATION: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
-    /// Longest grace period.
+    /// The longest grace period.
     pub const MAX_CANCEL_GRACE: Duration = Duration::from_secs(3600);
-    /// Longest backoff.
+    /// The longest backoff.
     pub const MAX_BACKOFF: Duration = Duration::from_secs(24 * 3600);
-    /// Most attempts.
+    /// The maximum number of attempts.
     pub const MAX_ATTEMPTS: u32 = 1_000;
-    /// Largest multiplier of backoffs.
+    /// The largest multiplier of backoffs.
     pub const MAX_MULTIPLIER: f64 = 100.0;
 }
 
@@ -146,7 +146,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// A duration in the largest unit that it is a whole number of.
+/// The duration in the largest unit that divides it.
 fn span(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
@@ -181,7 +181,7 @@ mod tests {
             let (_, body) = proto.split_once(&format!("message {message} {{")).unwrap();
             let (before, _) = body.split_once(&format!(" {field} = ")).expect(path);
             let end = format!("From {range}; by default {default}.");
-            // Behind it there is the field's type only.
+            // Only the field's type follows it.
             let has_it = before.rsplit_once(&end).is_some_and(|(_, behind)| !behind.contains(';'));
             assert!(has_it, "the comment of {field} in operations.proto must end with \"{end}\"");
         }

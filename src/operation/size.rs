@@ -1,5 +1,5 @@
-//! Rough sizes in memory, for bounds in bytes. They count what a client or a worker can make large: texts, labels,
-//! errors and header fields.
+//! Approximate sizes in memory, for limits in bytes. They count what a client or a worker can make large: texts,
+//! labels, errors and header fields.
 
 use std::mem::size_of;
 
@@ -11,13 +11,13 @@ use super::{
 /// The size of an entry of a map or a list without its contents.
 const ENTRY: usize = 64;
 
-/// Of two texts in a map.
+/// The size of two texts in a map.
 fn pair((key, value): (&String, &String)) -> usize {
     ENTRY + key.len() + value.len()
 }
 
 impl Operation {
-    /// About how many bytes it takes in memory, payloads not included.
+    /// Approximate size in memory, in bytes, without payloads.
     pub fn size(&self) -> usize {
         self.submission.size() + self.life.size()
     }
@@ -65,7 +65,7 @@ fn errors(errors: &[OperationError]) -> usize {
 }
 
 impl OperationError {
-    /// About how many bytes it takes in memory, with its causes.
+    /// Approximate size in memory, in bytes, with causes.
     pub fn size(&self) -> usize {
         let metadata: usize = self.metadata.iter().map(pair).sum();
         size_of::<Self>() + self.code.len() + self.message.len() + metadata + errors(&self.causes)
@@ -73,7 +73,7 @@ impl OperationError {
 }
 
 impl PayloadInfo {
-    /// About how many bytes it takes in memory, without the contents.
+    /// Approximate size in memory, in bytes, without contents.
     pub fn size(&self) -> usize {
         let http = self.http.as_ref().map_or(0, |envelope| envelope.size());
         size_of::<Self>() + self.content_type.len() + self.type_url.len() + http
@@ -87,7 +87,7 @@ impl HttpEnvelope {
 }
 
 impl NewOperation {
-    /// About how many bytes it takes in memory, with the contents of its input.
+    /// Approximate size in memory, in bytes, with the input's contents.
     pub fn size(&self) -> usize {
         let labels: usize = self.labels.iter().map(pair).sum();
         let input = self.input.as_ref().map_or(0, |it| it.info.size() + it.data.len());
@@ -97,7 +97,7 @@ impl NewOperation {
 }
 
 impl Command {
-    /// About how many bytes it takes in memory.
+    /// Approximate size in memory, in bytes.
     pub fn size(&self) -> usize {
         let more = match self {
             Self::Complete { result, warnings, errors: failed, .. } => {

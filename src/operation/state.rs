@@ -9,7 +9,7 @@ use super::{
     RecordedReport, Revision, SessionId, Settings, TenantId, Timestamp, TraceContext, WorkerId,
 };
 
-/// One piece of work and its whole life.
+/// One piece of work with its whole life.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
     /// The submission.
@@ -33,23 +33,23 @@ pub struct Submission {
     pub settings: Settings,
     /// When it was submitted.
     pub created_at: Timestamp,
-    /// Not to be started before this time; never before `created_at`.
+    /// The earliest start time; never before `created_at`.
     pub start_at: Timestamp,
-    /// The key that it was submitted under, with the fingerprint of its content.
+    /// The submission's idempotency key, with the fingerprint of its content.
     pub idempotency: Option<Idempotency>,
-    /// The operation that this one tries again.
+    /// The operation that this one retries.
     pub retry_of: Option<OperationId>,
-    /// The batch that it is a child of.
+    /// The batch that has it as a child.
     pub parent: Option<OperationId>,
-    /// The submitter's place in a trace.
+    /// The submitter's trace context.
     pub trace: Option<TraceContext>,
-    /// Whom to tell of its end.
+    /// The receiver of a notification of its end.
     pub callback: Option<CallbackUrl>,
     /// The input, without its contents.
     pub input: Option<PayloadInfo>,
 }
 
-/// An idempotency key and what was submitted under it.
+/// An idempotency key, and the fingerprint of the submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
     /// The client's name for the submission.
@@ -58,21 +58,21 @@ pub struct Idempotency {
     pub fingerprint: [u8; 32],
 }
 
-/// The changing part of an operation. Each event holds it as of its transition.
+/// The changing part of an operation. Each event has the life as of its transition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Life {
-    /// Where it is.
+    /// The state.
     pub state: State,
     /// The number of transitions.
     pub revision: Revision,
     /// The current or last attempt.
     pub attempt: Attempt,
-    /// The number of attempts that count against the maximum.
+    /// The number of attempts that count towards the maximum.
     pub attempts_used: u32,
     /// The worker of that attempt.
     pub worker: Option<WorkerId>,
-    /// The latest report that ended an attempt; the current attempt's, if a report ended it. Lives stored
-    /// by earlier versions of the program do not have it.
+    /// The latest report that ended an attempt; the current attempt's, if a report ended it. Lives stored by earlier
+    /// versions of the program lack it.
     pub last_report: Option<RecordedReport>,
     /// When the latest transition was made.
     pub updated_at: Timestamp,
@@ -80,26 +80,26 @@ pub struct Life {
     pub started_at: Option<Timestamp>,
     /// The latest progress as of the latest transition.
     pub progress: Option<Progress>,
-    /// Why the last attempt failed, while another is to follow or under way.
+    /// Why the last attempt failed, while another one follows or runs.
     pub last_error: Option<OperationError>,
     /// The first cancel, if there was one.
     pub cancel: Option<CancelRequest>,
 }
 
-/// A place in the life cycle with the data that it needs.
+/// A state with its data.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     /// Waiting for a worker.
     Queued {
-        /// Not to be started before this time.
+        /// The earliest start of the attempt.
         not_before: Timestamp,
     },
-    /// A session holds the lease and executes.
+    /// A session holds the lease and executes the attempt.
     Running {
         /// The lease of its worker.
         lease: Lease,
     },
-    /// Cancelling was asked for.
+    /// A caller has cancelled it; its worker must stop.
     Cancelling {
         /// The lease of its worker.
         lease: Lease,
@@ -122,7 +122,7 @@ pub enum State {
 pub struct Lease {
     /// The holder.
     pub session: SessionId,
-    /// When the attempt is over, if it has a limit.
+    /// When the attempt ends, if it has a limit.
     pub attempt_deadline: Option<Timestamp>,
 }
 
@@ -145,7 +145,7 @@ pub enum Outcome {
         /// Warnings.
         warnings: Vec<OperationError>,
     },
-    /// Without a result.
+    /// With an error, without a result.
     Failed {
         /// The error.
         error: OperationError,
@@ -157,23 +157,23 @@ pub enum Outcome {
     },
 }
 
-/// A cancel that was asked for.
+/// A caller's cancel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CancelRequest {
     /// The time.
     pub at: Timestamp,
-    /// Why, for people; may be empty.
+    /// The reason, as text; may be empty.
     pub reason: String,
 }
 
-/// How far the work has come, by the worker's account.
+/// An attempt's progress, as its worker reported it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Progress {
     /// From 0 to 100.
     pub percent: Option<f64>,
     /// Units of work done.
     pub done_units: Option<i64>,
-    /// Units of work in all.
+    /// The total number of units.
     pub total_units: Option<i64>,
     /// The current step, for people.
     pub message: String,
@@ -189,7 +189,7 @@ closed_set! {
         Queued = 1 "QUEUED",
         /// Executed by a worker.
         Running = 2 "RUNNING",
-        /// Told to stop.
+        /// Cancelled, and not stopped yet.
         Cancelling = 3 "CANCELLING",
         /// Done, with a result.
         Succeeded = 4 "SUCCEEDED",
@@ -210,7 +210,7 @@ impl StateName {
 }
 
 impl State {
-    /// Its name.
+    /// The state's name.
     pub const fn name(&self) -> StateName {
         match self {
             Self::Queued { .. } => StateName::Queued,
@@ -225,7 +225,7 @@ impl State {
         }
     }
 
-    /// The lease, while there is one.
+    /// The lease, if there is one.
     pub const fn lease(&self) -> Option<&Lease> {
         match self {
             Self::Running { lease } | Self::Cancelling { lease, .. } => Some(lease),
@@ -235,12 +235,12 @@ impl State {
 }
 
 impl Submission {
-    /// When the operation fails if it was never started.
+    /// When the operation fails if it has not started.
     pub fn queue_deadline(&self) -> Option<Timestamp> {
         self.settings.queue_timeout.map(|limit| self.start_at.after(limit))
     }
 
-    /// When the operation fails whatever it is doing.
+    /// When the operation fails in any case.
     pub fn deadline(&self) -> Option<Timestamp> {
         self.settings.deadline.map(|limit| self.created_at.after(limit))
     }
@@ -295,8 +295,8 @@ impl Operation {
         }
     }
 
-    /// The earliest time at which time alone changes it: a limit, or the end of its retention.
-    /// (Becoming due for an attempt is not a change.)
+    /// The earliest time at which time alone changes it: a limit, or the end of its retention. (Becoming due for an
+    /// attempt is not a change.)
     pub fn wake_at(&self) -> Option<Timestamp> {
         match &self.life.state {
             State::Done { purge_at, .. } => Some(*purge_at),
@@ -304,9 +304,9 @@ impl Operation {
         }
     }
 
-    /// Before when it may not be started, while it is queued. The beginning of time unless it was put off: an operation
-    /// that was to start at once may do so whatever the clock says, which may have been set back since, or be
-    /// behind that of the replica that took it.
+    /// The earliest start, while it is queued. The beginning of time unless the operation was deferred, because an
+    /// operation without a start time must not depend on the clock, which may have been set back, or may be behind that
+    /// of the replica that accepted it.
     pub fn may_start_at(&self) -> Option<Timestamp> {
         let State::Queued { not_before } = self.life.state else { return None };
         let is_put_off = not_before > self.submission.created_at;
@@ -339,7 +339,7 @@ impl Operation {
 /// A time limit of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
-    /// Submitted but not started in time.
+    /// The operation did not start in time.
     Queue,
     /// One attempt took too long.
     Attempt,

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The latest time there is; "never" where a time is required.
+    /// The latest time; "never" where a time is required.
     pub const MAX: Self = Self(i64::MAX);
 
     /// The times that RFC 3339 and protobuf can write: the years 1 to 9999, in seconds since the Unix epoch.
@@ -20,8 +20,8 @@ impl Timestamp {
         is_time.then(|| Self(seconds * 1_000_000 + i64::from(nanos) / 1_000))
     }
 
-    /// Seconds and nanoseconds since the Unix epoch. A time beyond the years 1 to 9999, which nobody could write, is
-    /// brought into them.
+    /// Seconds and nanoseconds since the Unix epoch. A time beyond the years 1 to 9999, which cannot be written, is
+    /// clamped into them.
     pub fn to_unix(self) -> (i64, i32) {
         let (first, last) = (*Self::WRITABLE.start(), *Self::WRITABLE.end());
         let micros = self.0.clamp(first * 1_000_000, last * 1_000_000 + 999_999);
@@ -44,7 +44,7 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long from `earlier` until this; zero if it is not later.
+    /// The time from `earlier` to this; zero if it is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

@@ -1,24 +1,24 @@
-//! The submitter's place in a distributed trace, as W3C Trace Context has it: kept with the operation, read by nothing here.
+//! The submitter's W3C Trace Context: stored with the operation, not interpreted here.
 
 use std::sync::Arc;
 
-/// Bytes of a `tracestate` that are kept: what the recommendation asks for.
+/// The maximum length of a stored `tracestate`, in bytes, as recommended.
 const MAX_STATE_BYTES: usize = 512;
-/// Bytes of a `traceparent` of version 00.
+/// The length of a `traceparent` of version 00.
 const PARENT_BYTES: usize = 55;
 
 /// A `traceparent` and its `tracestate`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    /// As in `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
+    /// For example `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
     pub parent: Arc<str>,
-    /// What vendors keep beside it; empty if there is nothing.
+    /// The vendors' data; may be empty.
     pub state: Arc<str>,
 }
 
 impl TraceContext {
-    /// The context that these fields have. As the recommendation says, one without a sound `traceparent` is none, and a
-    /// `tracestate` that is too long or no text is left out.
+    /// Parses the two fields. As the recommendation says, there is no context without a valid `traceparent`, and a
+    /// `tracestate` that is too long or not text is dropped.
     pub fn parse(parent: &str, state: &str) -> Option<Self> {
         let parent = parent.trim();
         let is_hex = |text: &str| {

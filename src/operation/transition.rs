@@ -1,8 +1,8 @@
 //! The rules of the life cycle as one total function: no I/O, no clock, no randomness.
 //!
-//! [`decide`] is the only place where a state is assigned. It answers *change* (the new life and
-//! what the transition was), *no change* (already so: how repeated cancels and reports are
-//! idempotent), *remove*, or one of a closed list of rejections.
+//! [`decide`] is the only place where a state is assigned. It returns *change* (the new life and the type of the
+//! transition), *no change* (already so: this makes repeated cancels and reports idempotent), *remove*, or one of a
+//! closed list of rejections.
 
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ use super::state::{
 };
 use super::time::Timestamp;
 
-/// The number of attempts that an operation can release without a pause before the next.
+/// The number of attempts that an operation can release without a pause before the next one.
 const FREE_RELEASES: u32 = 3;
-/// The first such pause; twice as long after each further one.
+/// The first such pause; doubled after each further release.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_RELEASE_PAUSE: Duration = Duration::from_secs(60);
 
@@ -41,8 +41,8 @@ pub fn submit(submission: std::sync::Arc<Submission>) -> (Operation, EventType) 
     (Operation { submission, life }, EventType::Submitted)
 }
 
-/// What `command` does to `operation` at `now`. `progress` of the running attempt, if there is news
-/// of it, becomes part of the life with the next transition.
+/// The effect of `command` on `operation` at `now`. New `progress` of the running attempt becomes part of the life with
+/// the next transition.
 pub fn decide(
     operation: &Operation,
     command: &Command,
@@ -79,8 +79,8 @@ pub fn decide(
     }
 }
 
-/// Whether a report may be accepted, whatever its content: from the session that holds the attempt, or from the one
-/// whose report ended it and may be repeated.
+/// Whether a report may be accepted, whatever its content: it must be from the session that holds the attempt, or from
+/// the one whose report ended it and may be repeated.
 pub fn may_report(operation: &Operation, reporter: &Reporter) -> Result<(), Rejection> {
     match &operation.life.last_report {
         Some(recorded) if recorded.is_by(reporter) => Ok(()),
@@ -88,7 +88,7 @@ pub fn may_report(operation: &Operation, reporter: &Reporter) -> Result<(), Reje
     }
 }
 
-/// Whether the attempt is under way, and the session holds it.
+/// Checks that the attempt is running and that the session holds it.
 pub fn check_holder(operation: &Operation, reporter: &Reporter) -> Result<(), Rejection> {
     let life = &operation.life;
     let current = match (life.state.lease(), &life.last_report) {
@@ -183,7 +183,7 @@ impl Step<'_> {
         self.retry_or_fail(error.clone(), delay)
     }
 
-    /// Back to the queue while the policy has attempts left, else the end.
+    /// Puts the operation back into the queue if the policy has attempts left, else ends it.
     fn retry_or_fail(&self, error: OperationError, delay: Duration) -> Decision {
         let life = &self.operation.life;
         if life.attempts_used >= self.operation.submission.settings.retry_policy.max_attempts {
@@ -201,8 +201,8 @@ impl Step<'_> {
         let used = self.operation.life.attempts_used.saturating_sub(1);
         let released = self.operation.life.attempt.0.saturating_sub(used);
         let pause = release_pause(released);
-        // From the start of this attempt on: one that was given back after a while is not the cause of a loop. The
-        // clock may have been set back since.
+        // Counted from the start of this attempt, because an attempt that was released after a while is not part of a
+        // loop. The clock may have been set back since.
         let next = self.operation.life.updated_at.after(pause).min(self.now.after(pause));
         let mut life = self.next_life(State::Queued { not_before: next.max(self.now) });
         life.attempts_used = used;
@@ -217,13 +217,13 @@ impl Step<'_> {
         if matches!(life.state, State::Cancelling { .. }) {
             return self.finish_cancelled(None);
         }
-        // The server itself executes it, and has ended: the batch goes on with the next.
+        // The server itself executed the batch and has stopped; the next server continues it.
         if self.operation.is_batch() {
             return self.release();
         }
         let worker = life.worker.as_ref().map_or("?", WorkerId::as_str);
         let most = self.operation.submission.settings.retry_policy.max_attempts;
-        // A reader of it as the operation's end must not take it for work that was not done.
+        // This error may be the operation's end: readers must not assume that nothing was done.
         let last = if life.attempts_used >= most {
             format!(
                 "; what it did up to there may have taken effect, and there is no further attempt \
@@ -258,7 +258,7 @@ impl Step<'_> {
         }
     }
 
-    /// Takes away what puts the next attempt off. Limits, pauses and other operations may still be in its way.
+    /// Removes what defers the next attempt. Limits, pauses and other operations may still delay it.
     fn run_now(&self) -> Decision {
         match self.operation.may_start_at() {
             Some(may_start_at) if may_start_at > self.now => {
@@ -313,7 +313,7 @@ impl Step<'_> {
                 )
                 .caused_by(life.last_error.clone()),
             }),
-            // Only a cancelling operation has this limit, and it was dealt with above.
+            // Only a cancelling operation has this limit; it was handled above.
             Limit::Grace => Decision::NoChange,
         }
     }
@@ -351,8 +351,8 @@ impl Step<'_> {
     }
 }
 
-/// The least time from the start of an attempt that is released to the next, after that many released attempts: the
-/// first few are free, because workers stop and start again; one that gives everything back is slowed down.
+/// The least time from the start of a released attempt to the next one, after that many released attempts. The first
+/// few are free, because workers restart; a worker that releases everything is slowed down.
 fn release_pause(released: u32) -> Duration {
     match released.checked_sub(FREE_RELEASES + 1) {
         None => Duration::ZERO,

@@ -1,5 +1,5 @@
-//! The files of pages: one stylesheet, one script, one picture. A page names them with a digest of their contents,
-//! so that browsers cache them until they change.
+//! The files of pages: one stylesheet, one script, one picture. A page names them with a digest of their contents, so
+//! that browsers cache them until they change.
 
 use std::sync::LazyLock;
 
@@ -25,12 +25,12 @@ const ICON: Asset =
 static STYLE_NAME: LazyLock<String> = LazyLock::new(|| named(&STYLE));
 static SCRIPT_NAME: LazyLock<String> = LazyLock::new(|| named(&SCRIPT));
 
-/// How a page names the stylesheet.
+/// The stylesheet's path.
 pub(super) fn style() -> String {
     STYLE_NAME.clone()
 }
 
-/// How a page names the script.
+/// The script's path.
 pub(super) fn script() -> String {
     SCRIPT_NAME.clone()
 }
@@ -41,13 +41,13 @@ fn named(asset: &Asset) -> String {
     format!("{}?{digest}", asset.name)
 }
 
-/// The file at this path below that of all pages.
+/// The file at this path, relative to the path of all pages.
 pub(super) fn answer(parts: &Parts, path: &str) -> Option<Response> {
     let asset = [STYLE, SCRIPT, ICON].into_iter().find(|asset| asset.name == path)?;
     if ![Method::GET, Method::HEAD].contains(&parts.method) {
         return None;
     }
-    // Without the digest it may be another tomorrow.
+    // Without the digest, another version may have this path tomorrow.
     let age =
         if parts.uri.query().is_some() { "max-age=31536000, immutable" } else { "max-age=60" };
     let headers = [

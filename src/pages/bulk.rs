@@ -1,7 +1,7 @@
-//! Cancels, retries and deletes all operations that match a filter: first the count, then the change.
+//! Cancels, retries or deletes all operations that match a filter: first the count, then the change.
 //!
-//! The change covers only operations that existed when they were counted. A change of very many is made in parts,
-//! each of which ends in time and offers to continue.
+//! The change covers only operations that existed at the count. A change of very many operations is made in parts, each
+//! of which ends in time and offers to continue.
 
 use axum::response::Response;
 use futures_util::StreamExt as _;
@@ -20,16 +20,16 @@ use crate::service::{
 use crate::time_text::parse_time;
 use crate::wire::decode;
 
-/// How long is counted, and how long a part of a change takes at most.
+/// The time limit of a count, and of a part of a change.
 const COUNTING: Duration = Duration::from_secs(4);
 const CHANGING: Duration = Duration::from_secs(15);
-/// How many are counted at most.
+/// The maximum count.
 const MOST_COUNTED: usize = 100_000;
-/// How many are read at once.
+/// How many operations are read at once.
 const PAGE_SIZE: i32 = 500;
-/// How many are changed at once. They share commits.
+/// How many operations are changed at once; they share commits.
 const AT_ONCE: usize = 64;
-/// How many of them a page shows.
+/// How many operations a page shows.
 const SHOWN: usize = 10;
 
 /// The action on the selected operations.
@@ -46,7 +46,7 @@ struct Asked {
     verb: Verb,
     filter: String,
     count: usize,
-    /// Whether there may be more than were counted.
+    /// Whether there may be more than counted.
     is_least: bool,
     before: String,
     rows: Vec<Row>,
@@ -59,7 +59,7 @@ struct Changed {
     before: String,
     done: usize,
     refused: Vec<(String, usize)>,
-    /// Where to go on.
+    /// Where to continue.
     next: Option<String>,
 }
 
@@ -89,14 +89,14 @@ impl Verb {
     }
 }
 
-/// What there was at a time, oldest first.
+/// The operations that existed at that time, oldest first.
 async fn list(
     visit: &Visit,
     (verb, filter, before): (Verb, &str, &str),
     token: &str,
 ) -> Result<Page<Document>, ServiceError> {
     let (also, time) = (verb.also(), format!("create_time<=\"{before}\""));
-    // By itself, so that no parenthesis in it leads out of what can be changed.
+    // Checked by itself, so that no parenthesis in it can widen the selection.
     parse_filter(filter)?;
     let filter = match filter {
         "" => format!("{also} AND {time}"),
@@ -112,7 +112,7 @@ async fn list(
     visit.list(parameters).await
 }
 
-/// `GET bulk`: how many there are, and whether they are to be changed.
+/// `GET bulk`: the count, and a question whether to change.
 pub(super) async fn ask(visit: &Visit) -> Result<Response, ServiceError> {
     let verb = Verb::of(visit.query.get("action"))?;
     visit.caller.may(verb.action())?;
@@ -135,7 +135,7 @@ pub(super) async fn ask(visit: &Visit) -> Result<Response, ServiceError> {
     visit.show(StatusCode::OK, "bulk.html", &visit.frame("Change many", "operations"), asked)
 }
 
-/// `POST bulk`: the change, or as much of it as there is time for.
+/// `POST bulk`: the change, or as much of it as the time allows.
 pub(super) async fn change(visit: &Visit) -> Result<Response, ServiceError> {
     let verb = Verb::of(visit.form.get("action"))?;
     visit.caller.may(verb.action())?;
@@ -152,7 +152,7 @@ pub(super) async fn change(visit: &Visit) -> Result<Response, ServiceError> {
         while let Some(changed) = changes.next().await {
             match changed {
                 Ok(()) => done += 1,
-                // There is no sense in going on.
+                // Continuing would not help.
                 Err(error) if error.reason == Reason::Unavailable => return Err(error),
                 Err(error) if error.reason == Reason::ResourceExhausted => return Err(error),
                 Err(error) => *refused.entry(error.reason.title().to_owned()).or_default() += 1,
@@ -179,7 +179,7 @@ async fn change_one(
     match verb {
         Verb::Cancel => service.cancel(caller, &name, String::new()).await.map(drop),
         Verb::Retry => {
-            // A form that is sent again submits nothing again.
+            // A form that is sent again must not submit again.
             let key = decode::idempotency_key("before", &format!("pages:{id}:{before}"))?;
             service.retry(caller, &name, key, None).await.map(drop)
         }

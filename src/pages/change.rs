@@ -1,4 +1,4 @@
-//! Changes of one operation from its page: each is a form, and leads to a page with the outcome.
+//! Changes of one operation from its page: each is a form, and redirects to a page with the outcome.
 
 use axum::response::Response;
 
@@ -24,10 +24,10 @@ pub(super) async fn run_now(visit: &Visit) -> Result<Response, ServiceError> {
     Ok(to(&format!("../{}", name.id)))
 }
 
-/// `POST operations/ID/retry`: leads to the new operation.
+/// `POST operations/ID/retry`: redirects to the new operation.
 pub(super) async fn retry(visit: &Visit) -> Result<Response, ServiceError> {
     let name = named(visit)?;
-    // A form that is sent again submits nothing again.
+    // A form that is sent again must not submit again.
     let key = format!("pages:{}:{}", name.id, visit.form.word("once"));
     let key = decode::idempotency_key("once", &key)?;
     let submitted = visit.service().retry(&visit.caller, &name, key, None).await?;

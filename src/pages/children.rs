@@ -1,4 +1,4 @@
-//! The children of a batch on its page: how many are in which state, and the first of them.
+//! The children of a batch on its page: their counts by state, and the first of them.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use super::visit::Visit;
 use crate::operation::{ChildCounts, OperationId, StateName, Timestamp};
 use crate::service::{Action, Document, ListParameters, ServiceError};
 
-/// How many are shown beside their number.
+/// How many children are shown.
 const SHOWN: i32 = 20;
 
 /// The children of a batch.
@@ -18,15 +18,15 @@ pub(super) struct Children {
     removed: u64,
     bar: Bar,
     states: Vec<State>,
-    /// The first that were submitted.
+    /// The first submitted ones.
     rows: Vec<Row>,
-    /// How many are not shown here.
+    /// How many are not shown.
     more: u64,
-    /// The query of the list of all of them.
+    /// The query of the list of all children.
     query: String,
 }
 
-/// Those in one state.
+/// The children in one state.
 #[derive(Debug, Serialize)]
 struct State {
     badge: Badge,
@@ -36,7 +36,7 @@ struct State {
 }
 
 impl Children {
-    /// Those of the batch that a document shows; `None` if it is no batch.
+    /// The children of the batch in a document; `None` if it is no batch.
     pub(super) async fn of(
         visit: &Visit,
         document: &Document,

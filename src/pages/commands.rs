@@ -1,4 +1,4 @@
-//! The commands outside a browser for a page's contents: `longrun`, `curl` and `grpcurl`.
+//! The command lines for a page's contents: `longrun`, `curl` and `grpcurl`.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 use super::fields::encode;
 use super::visit::Visit;
 
-/// A command with who it is of.
+/// A command line, with the name of its program.
 #[derive(Debug, Serialize)]
 pub(super) struct Command {
     name: &'static str,
     text: String,
 }
 
-/// How the server is reached.
+/// The way to the server.
 struct Way {
     base: String,
     is_open: bool,
@@ -29,7 +29,7 @@ impl Way {
             "http://127.0.0.1:7420" => String::new(),
             base => format!(" --server {}", quoted(base)),
         };
-        // It takes the token from the same variable as the others below.
+        // It takes the token from the same variable as the other programs.
         Command { name: "longrun", text: format!("longrun{server} {words}") }
     }
 
@@ -48,7 +48,7 @@ impl Way {
             None => (" -plaintext", self.base.as_str()),
         };
         let host = rest.split('/').next().unwrap_or_default();
-        // It takes no default port.
+        // It has no default port.
         let port = if plain.is_empty() { ":443" } else { ":80" };
         let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         let port = if has_port { "" } else { port };
@@ -59,7 +59,7 @@ impl Way {
     }
 }
 
-/// For one operation.
+/// Commands for one operation.
 pub(super) fn of_operation(visit: &Visit, id: &str, is_done: bool) -> Vec<Command> {
     let way = Way::of(visit);
     let name = json!({"name": format!("operations/{id}")});
@@ -70,7 +70,7 @@ pub(super) fn of_operation(visit: &Visit, id: &str, is_done: bool) -> Vec<Comman
     vec![way.longrun(&words), way.curl(&path), way.grpcurl("Operations/GetOperation", &name)]
 }
 
-/// For a list.
+/// Commands for a list.
 pub(super) fn of_list(visit: &Visit, filter: &str) -> Vec<Command> {
     let way = Way::of(visit);
     let (words, query, request) = match filter {
@@ -88,7 +88,7 @@ pub(super) fn of_list(visit: &Visit, filter: &str) -> Vec<Command> {
     ]
 }
 
-/// For kinds or workers.
+/// Commands for kinds or workers.
 pub(super) fn of_standing(visit: &Visit, what: &str, rpc: &str) -> Vec<Command> {
     let way = Way::of(visit);
     vec![
@@ -98,7 +98,7 @@ pub(super) fn of_standing(visit: &Visit, what: &str, rpc: &str) -> Vec<Command> 
     ]
 }
 
-/// For the webhooks of the caller's tenant.
+/// Commands for the webhooks of the caller's tenant.
 pub(super) fn of_webhooks(visit: &Visit) -> Vec<Command> {
     let way = Way::of(visit);
     vec![
@@ -108,7 +108,7 @@ pub(super) fn of_webhooks(visit: &Visit) -> Vec<Command> {
     ]
 }
 
-/// For deliveries; what is empty is left out.
+/// Commands for deliveries; empty parameters are left out.
 pub(super) fn of_deliveries(
     visit: &Visit,
     webhook: &str,
@@ -137,7 +137,7 @@ pub(super) fn of_deliveries(
     ]
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell.
 fn quoted(text: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
     match !text.is_empty() && text.bytes().all(is_plain) {

@@ -1,6 +1,5 @@
-//! Inputs and results: shown if they are text or pictures, and downloadable as files. They are foreign bytes on
-//! this server's own origin: shown as text only, and sent so that a browser neither guesses their type nor runs
-//! them.
+//! Inputs and results: shown if they are text or pictures, and downloadable as files. They are foreign bytes on this
+//! server's own origin: shown as text only, and sent so that a browser neither guesses their type nor runs them.
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
@@ -18,9 +17,9 @@ use crate::operation::{OperationId, PayloadForm, PayloadInfo};
 use crate::service::{Action, Contents, OperationName, Reason, ServiceError};
 use crate::words;
 
-/// As much of a text as a page shows, in bytes.
+/// How much of a text a page shows, in bytes.
 const SHOWN_BYTES: u64 = 64 << 10;
-/// Pictures that are shown as such.
+/// Media types that are shown as pictures.
 const PICTURES: [&str; 5] = ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"];
 
 /// Input or result.
@@ -38,12 +37,12 @@ pub(super) struct Shown {
     media_type: String,
     type_url: String,
     size: String,
-    /// The text, as much as is shown of it.
+    /// The shown part of the text.
     text: Option<String>,
-    /// Whether there is more of it.
+    /// Whether the text is longer.
     is_cut: bool,
     is_picture: bool,
-    /// The request or response around them, where there is one.
+    /// The request or response around them, if any.
     envelope: Vec<String>,
     /// Why they cannot be shown.
     trouble: Option<String>,
@@ -90,7 +89,7 @@ pub(super) async fn show(
     })
 }
 
-/// The contents as a text, if they are one and small.
+/// The contents as text, if they are text and small.
 pub(super) async fn text_of(
     visit: &Visit,
     id: OperationId,
@@ -104,7 +103,7 @@ pub(super) async fn text_of(
     Ok(text.filter(|_| !is_cut))
 }
 
-/// The first bytes, where they are a text; and whether there are more.
+/// The first bytes, if they are text; and whether there are more.
 async fn beginning(
     visit: &Visit,
     id: OperationId,
@@ -119,7 +118,7 @@ async fn beginning(
     }
     let text = match std::str::from_utf8(&bytes) {
         Ok(text) => Some(text.to_owned()),
-        // The end of what is shown may be within a character.
+        // The shown part may end within a character.
         Err(error) if is_cut && bytes.len() - error.valid_up_to() < 4 => {
             Some(String::from_utf8_lossy(&bytes[..error.valid_up_to()]).into_owned())
         }
@@ -136,7 +135,7 @@ fn is_picture(info: &PayloadInfo) -> bool {
     PICTURES.contains(&essence(&info.content_type).as_str()) && !is_coded(info)
 }
 
-/// Whether a text is looked for in them. What is not UTF-8 is none, whatever its type says.
+/// Whether the contents may be text. Bytes that are not UTF-8 are none, whatever their type says.
 fn may_be_text(info: &PayloadInfo) -> bool {
     let essence = essence(&info.content_type);
     let is_other = ["image/", "audio/", "video/", "font/"].iter().any(|it| essence.starts_with(it));
@@ -148,13 +147,13 @@ fn is_text_of_json(info: &PayloadInfo) -> bool {
     info.form == PayloadForm::Json || is_json(&info.content_type)
 }
 
-/// Whether the bytes are of a content coding, such as gzip.
+/// Whether the bytes have a content coding, such as gzip.
 fn is_coded(info: &PayloadInfo) -> bool {
     let headers = info.http.iter().flat_map(|http| &http.headers);
     headers.into_iter().any(|header| header.name.eq_ignore_ascii_case("content-encoding"))
 }
 
-/// The head of the request or the response, line by line. Credentials are for the worker alone.
+/// The header of the request or the response, line by line, without credentials, which are for the worker alone.
 fn envelope(info: &PayloadInfo) -> Vec<String> {
     let Some(http) = &info.http else { return Vec::new() };
     let first = match (http.status, http.method.as_str()) {
@@ -198,7 +197,7 @@ pub(super) async fn file(
     let body = Body::from_stream(contents.read(0..size).await?);
     let mut response = (StatusCode::OK, headers, body).into_response();
     if is_coded(&contents.info) {
-        // Saved as they are.
+        // Saved unchanged.
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
@@ -206,7 +205,7 @@ pub(super) async fn file(
     Ok(response)
 }
 
-/// The extension of a file's name.
+/// The extension of the file's name.
 fn ending(info: &PayloadInfo, role: Role) -> &'static str {
     let of_type = match essence(&info.content_type).as_str() {
         "application/json" => ".json",

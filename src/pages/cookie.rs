@@ -1,23 +1,23 @@
-//! The cookie that keeps a key, and how it gets to where credentials are looked for.
+//! The cookie that holds a key, and how the key gets to the header field for credentials.
 //!
-//! It is of the pages' own path, so that neither the API nor what is behind a mount ever gets it; no script can read it, and
-//! no page of another site sends it along.
+//! The cookie has the pages' own path, so that neither the API nor an API behind a mount ever gets it; no script can
+//! read it, and browsers do not send it for pages of other sites.
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 
 pub(super) const NAME: &str = "longrun_key";
-/// Where credentials for this server stand in a request.
+/// The header field for credentials of this server.
 pub(super) const OWN_FIELD: HeaderName = HeaderName::from_static("longrun-authorization");
-/// The longest key or token that is kept, in bytes: browsers keep 4,096 with the name and the attributes.
+/// The longest key or token that fits, in bytes: browsers keep 4,096 with the name and the attributes.
 pub(super) const MAX_BYTES: usize = 3_800;
 
-/// A mark on requests whose credentials a cookie has brought.
+/// Marks requests whose credentials come from a cookie.
 #[derive(Clone, Copy, Debug)]
 struct ByCookie;
 
-/// Puts what a cookie has to where credentials are looked for, unless the request has some there.
+/// Copies the cookie's key to the header field for credentials, unless the request has credentials there.
 pub(super) fn bring_credentials(parts: &mut Parts) {
     let is_bearer = |field: &HeaderValue| {
         field.as_bytes().get(..7).is_some_and(|it| it.eq_ignore_ascii_case(b"bearer "))
@@ -42,7 +42,7 @@ fn in_cookie(parts: &Parts) -> Option<String> {
     fits(key).then(|| key.to_owned())
 }
 
-/// Whether a cookie and a header field can hold it as it is.
+/// Whether a cookie and a header field can hold the key unchanged.
 pub(super) fn fits(key: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
     (1..=MAX_BYTES).contains(&key.len()) && key.bytes().all(plain)

@@ -1,4 +1,4 @@
-//! Deliveries of webhooks: what was sent, what waits, and what was given up and can be sent again.
+//! Deliveries of webhooks: sent ones, waiting ones, and given-up ones that can be sent again.
 
 use async_trait::async_trait;
 use axum::response::Response;
@@ -19,21 +19,21 @@ use crate::service::{FeedStream, OperationName, Reason, ServiceError, Violations
 use crate::store::deliveries::DeliveryState;
 use crate::wire::webhooks;
 
-/// Deliveries on a page.
+/// The number of deliveries on a page.
 const PAGE_SIZE: i32 = 50;
-/// Most deliveries of an operation on its page.
+/// The number of deliveries on an operation's page.
 const OF_OPERATION: i32 = 20;
-/// How often the deliveries are read for a live page.
+/// How often a live page reads the deliveries.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// States, each with its name for people.
+/// States with their names for people.
 const VIEWS: [(&str, &str); 4] =
     [("All", ""), ("Waiting", "PENDING"), ("Delivered", "DELIVERED"), ("Dead letters", "DEAD")];
 
-/// Which deliveries a page shows.
+/// The deliveries that a page shows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asked {
-    /// The page, from the beginning of all pages.
+    /// The page's path, relative to the path of all pages.
     path: String,
     webhook: String,
     operation: String,
@@ -47,11 +47,11 @@ pub(super) struct Deliveries {
     webhook: String,
     operation: String,
     rows: Vec<DeliveryRow>,
-    /// Name, link, and whether it is this one.
+    /// Name, link, and whether it is the present view.
     views: Vec<(&'static str, String, bool)>,
-    /// The dead letters of the page, to be sent again together.
+    /// The dead letters on the page, to be sent again together.
     dead: Vec<String>,
-    /// Where this page is, from the beginning of all pages.
+    /// This page's path, relative to the path of all pages.
     here: String,
     next: Option<String>,
     first: Option<String>,
@@ -75,7 +75,7 @@ pub(super) struct DeliveryRow {
     tried: Option<When>,
     /// When it is sent next.
     next: Option<When>,
-    /// What the receiver answered last.
+    /// The status of the receiver's last response.
     status: Option<u16>,
     error: String,
     is_dead: bool,
@@ -129,7 +129,7 @@ impl Asked {
         }
     }
 
-    /// Those of a webhook, on its own page.
+    /// The deliveries of a webhook, on its own page.
     pub(super) fn of_webhook(visit: &Visit, webhook: &str) -> Self {
         let path = format!("webhooks/{}", encode(webhook));
         let operation = String::new();
@@ -159,7 +159,7 @@ impl Asked {
 
     /// The link to the same list in another state, or to another page of it.
     fn link(&self, path: &str, state: &str, token: &str) -> String {
-        // The path of a webhook's own page names it.
+        // The path of a webhook's own page names the webhook.
         let webhook = if self.path == "deliveries" { self.webhook.as_str() } else { "" };
         let fields = [
             ("webhook", webhook),
@@ -223,7 +223,7 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
     visit.show(StatusCode::OK, "deliveries.html", &visit.frame("Deliveries", "webhooks"), view)
 }
 
-/// `POST deliveries/redeliver`: sends those that the form names, and leads back to where it was.
+/// `POST deliveries/redeliver`: sends the deliveries in the form again, and redirects back.
 pub(super) async fn redeliver(visit: &Visit) -> Result<Response, ServiceError> {
     for id in visit.form.all("id") {
         visit.service().redeliver(&visit.caller, None, id).await?;
@@ -250,7 +250,7 @@ pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
     follow(visit, asked, "")
 }
 
-/// The stream of a list, for a page from which `root` leads to the beginning of all pages.
+/// The stream of a list; `root` leads from its page to the path of all pages.
 pub(super) fn follow(visit: Visit, asked: Asked, root: &str) -> Result<Response, ServiceError> {
     let feed = live::quiet_feed(&visit)?;
     let frame = visit.frame("", "").at(root);

@@ -11,7 +11,7 @@ use crate::operation::{
 use crate::service::code_name;
 use crate::words;
 
-/// Facts in the order in which they are read.
+/// Facts in the order of display.
 #[derive(Debug, Serialize)]
 pub(super) struct Facts(Vec<Fact>);
 
@@ -24,7 +24,7 @@ struct Fact {
     operation: Option<String>,
 }
 
-/// Errors or warnings, with what they are.
+/// Errors or warnings, with a heading.
 #[derive(Debug, Serialize)]
 pub(super) struct Trouble {
     title: &'static str,
@@ -36,9 +36,9 @@ pub(super) struct Trouble {
 struct Error {
     code: String,
     message: String,
-    /// `UNAVAILABLE`.
+    /// The status, such as `UNAVAILABLE`.
     status: &'static str,
-    /// Whether the server says so, and not the work.
+    /// Whether the server reports it, not the work.
     is_services: bool,
     metadata: Vec<(String, String)>,
     causes: Vec<Self>,

@@ -1,9 +1,9 @@
 //! The fields of a form or a query: names and values, percent-encoded (`application/x-www-form-urlencoded`).
 
-/// More fields than any form has. What comes behind them is not read: each takes more memory than it has bytes.
+/// More fields than any form has. Further ones are not read, because each takes more memory than its bytes.
 const MOST: usize = 100;
 
-/// Fields in their order. What a form does not say is empty.
+/// Fields in order. A missing field is empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields(Vec<(String, String)>);
 
@@ -26,12 +26,12 @@ impl Fields {
         found.map_or("", |(_, value)| value)
     }
 
-    /// The same without the spaces around it.
+    /// The first value without the spaces around it.
     pub(super) fn word(&self, name: &str) -> &str {
         self.get(name).trim()
     }
 
-    /// All values of `name`, in their order.
+    /// All values of `name`, in order.
     pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -41,12 +41,12 @@ impl Fields {
     }
 }
 
-/// A segment of a path.
+/// Encodes a segment of a path.
 pub(super) fn segment(text: &str) -> String {
     decode(text, false)
 }
 
-/// A value for a query.
+/// Encodes a value for a query.
 pub(super) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -60,7 +60,7 @@ pub(super) fn encode(text: &str) -> String {
     encoded
 }
 
-/// What is not UTF-8 is replaced; a percent sign without two digits stands for itself.
+/// Decodes; replaces invalid UTF-8. A percent sign without two digits stays.
 fn decode(text: &str, is_form: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

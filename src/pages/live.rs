@@ -1,8 +1,8 @@
 //! Live updates of a page: a stream of its parts, each sent when it has changed.
 //!
-//! A page is made of regions, and a region of parts, each with a key. After any change the page is rendered again,
-//! no more often than it costs little, and the differences are sent: nothing is computed from events, so nothing
-//! can be missed, and a thousand changes a second are sent as four.
+//! A page consists of regions, and a region of parts, each with a key. After a change the page is rendered again, at a
+//! rate that limits the cost, and the differences are sent. Nothing is computed from events, so nothing can be missed,
+//! and a thousand changes a second cost as much as four.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -21,11 +21,11 @@ use tokio::time::{Instant, sleep_until};
 use super::visit::Visit;
 use crate::service::{FeedMessage, FeedStart, FeedStream, Service, ServiceError, parse_filter};
 
-/// Shortest time between two looks at a page.
+/// The shortest pause between two renderings.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
-/// The pause after a look, as a multiple of what the look took: a page that is hard to make is made seldom.
+/// The pause as a multiple of the rendering's duration, so that an expensive page is rendered rarely.
 const PAUSE_FACTOR: u32 = 4;
-/// Longest such pause.
+/// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 /// A part of a page that changes as one.
@@ -36,41 +36,41 @@ pub(super) struct Part {
     pub(super) html: String,
 }
 
-/// A place of a page that holds parts.
+/// An element of a page that contains parts.
 #[derive(Clone, Debug)]
 pub(super) struct Region {
     /// The id of the element.
     pub(super) id: &'static str,
     pub(super) parts: Vec<Part>,
-    /// Whether these come behind those that are there; else they are all that there is.
+    /// Whether these parts follow the existing ones; otherwise they replace them all.
     pub(super) is_more: bool,
 }
 
 impl Region {
-    /// A region of one part.
+    /// A region with a single part.
     pub(super) fn of(id: &'static str, html: String) -> Self {
         Self { id, parts: vec![Part { key: "all".to_owned(), html }], is_more: false }
     }
 }
 
-/// Why a page is looked at again, or not.
+/// The reason for the end of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
     /// Something may have changed.
     Changed,
     /// Nothing has happened for a while.
     Silence,
-    /// The stream ends, to be asked for again.
+    /// The stream must end, and the browser reconnects.
     End,
 }
 
 /// A page that changes.
 #[async_trait]
 pub(super) trait Live: Send + 'static {
-    /// The regions as they are now.
+    /// Renders the present regions.
     async fn look(&mut self) -> Result<Vec<Region>, ServiceError>;
 
-    /// Waits until a look is worth its while, and not before `due`. Dropping the future loses nothing.
+    /// Waits until there is a reason to render, and at least until `due`. Dropping the future loses nothing.
     async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError>;
 
     /// Whether nothing can change any more.
@@ -79,14 +79,14 @@ pub(super) trait Live: Send + 'static {
     }
 }
 
-/// The feed of a page that is read at intervals: it counts as a watch of the tenant, and has nothing but heartbeats and
-/// its end.
+/// The feed of a page that is rendered at intervals: it counts as a watch of the tenant, and delivers only heartbeats
+/// and its end.
 pub(super) fn quiet_feed(visit: &Visit) -> Result<FeedStream, ServiceError> {
     let nothing = parse_filter("done=true AND done=false")?;
     visit.service().watch_all(&visit.caller, nothing, false, FeedStart::Now, None)
 }
 
-/// Waits for the time of the next look, as long as the feed goes on; what it says comes to be seen then.
+/// Waits for the time of the next rendering, unless the feed ends; changes are seen by that rendering.
 pub(super) async fn until(again: Instant, feed: &mut FeedStream) -> Result<Wake, ServiceError> {
     loop {
         tokio::select! {
@@ -101,7 +101,7 @@ pub(super) async fn until(again: Instant, feed: &mut FeedStream) -> Result<Wake,
     }
 }
 
-/// What a page was told.
+/// The parts that were sent.
 #[derive(Debug, Default)]
 struct Told {
     parts: HashMap<(&'static str, String), u64>,
@@ -109,7 +109,7 @@ struct Told {
 }
 
 impl Told {
-    /// What of these regions is news, as the page's script reads it.
+    /// The changed parts of these regions, in the form that the page's script reads.
     fn news(&mut self, regions: Vec<Region>) -> Vec<Value> {
         regions.into_iter().filter_map(|region| self.news_of(region)).collect()
     }
@@ -117,7 +117,7 @@ impl Told {
     fn news_of(&mut self, region: Region) -> Option<Value> {
         let Region { id, parts, is_more } = region;
         if is_more {
-            // These are never told again, so they need not be remembered.
+            // Such parts are never sent again, so they need not be remembered.
             let more = parts.into_iter().map(|part| json!([part.key, part.html]));
             let more: Vec<Value> = more.collect();
             return (!more.is_empty()).then(|| json!({"id": id, "more": more}));
@@ -154,7 +154,7 @@ struct Following<L> {
     is_over: bool,
 }
 
-/// The stream of a page, from how it is now.
+/// The stream of a page, beginning with its present state.
 pub(super) fn follow(service: &Service, page: impl Live) -> Response {
     let delay = service.reconnect_delay();
     let service = service.clone();
@@ -170,7 +170,7 @@ pub(super) fn follow(service: &Service, page: impl Live) -> Response {
     let body = tokio_stream::StreamExt::map(events, Ok::<String, Infallible>);
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        // nginx passes on at once what says so.
+        // Makes nginx pass on each event at once.
         (http::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
     (headers, Body::from_stream(body)).into_response()
@@ -219,7 +219,7 @@ impl<L: Live> Following<L> {
 }
 
 fn event(name: &str, data: &Value) -> String {
-    // JSON without indents has no line breaks, so it is one line of data.
+    // Compact JSON has no line breaks, so it is one line of data.
     format!("event: {name}\ndata: {data}\n\n")
 }
 

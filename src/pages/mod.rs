@@ -1,10 +1,10 @@
 //! Pages for people: operations in a browser, on the port of the API.
 //!
-//! The server makes pages, and they work without script; a small module follows a page's own event stream and swaps
-//! what has changed. They know nothing that the API does not: every page calls the use cases of [`Service`] as its
-//! caller, so tenants, roles and limits are the same.
+//! The server renders pages, and they work without script; a small module follows a page's own event stream and
+//! replaces what has changed. They know nothing that the API does not: every page calls the use cases of [`Service`] as
+//! its caller, so tenants, roles and limits are the same.
 //!
-//! Read next: `routes` for what there is, `visit` for a request as pages see it, `live` for how pages stay up to date.
+//! Read next: `routes` for the pages, `visit` for a request as pages see it, `live` for how pages stay current.
 
 use std::sync::Arc;
 
@@ -59,17 +59,17 @@ use visit::Visit;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// Largest form, in bytes, but for one that has an input in it.
+/// The largest form, in bytes, unless it contains an input.
 const FORM_BYTES: usize = 64 << 10;
 
 /// The pages. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Pages(Arc<Shared>);
 
-/// How they are set up.
+/// The options of pages.
 #[derive(Clone, Debug, Default)]
 pub struct PagesOptions {
-    /// The URL under which clients reach this server, where that is not what a request asks for.
+    /// The URL under which clients reach this server, if it is not the one that they request.
     pub public_url: Option<String>,
     /// The store's URL without secrets, for operators.
     pub store: String,
@@ -97,7 +97,7 @@ impl Pages {
         Ok(Self(Arc::new(Shared { service, authenticator, options, templates })))
     }
 
-    /// Whether the request is for a page: under their path, or for `/` by a client that accepts HTML.
+    /// Whether the request is for a page: under the path of pages, or for `/` from a client that accepts HTML.
     pub fn take(&self, parts: &Parts) -> bool {
         let path = parts.uri.path();
         match path.strip_prefix(Self::PREFIX) {
@@ -109,13 +109,13 @@ impl Pages {
         }
     }
 
-    /// Moves the credentials of a signed-in caller to the header field that is read for credentials. For requests that pages take, and
-    /// for no others.
+    /// Copies the credentials of a signed-in caller from the cookie to the header field for credentials. Only for
+    /// requests that [`Pages::take`] accepts.
     pub fn bring_credentials(&self, parts: &mut Parts) {
         cookie::bring_credentials(parts);
     }
 
-    /// Answers a request that pages take, whose caller is known.
+    /// Responds to a request that [`Pages::take`] accepts, whose caller is known.
     pub fn answer(&self, request: Request<Body>) -> BoxFuture<'static, Response> {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
@@ -124,7 +124,7 @@ impl Pages {
             for (name, value) in [
                 (CONTENT_SECURITY_POLICY, POLICY),
                 (CACHE_CONTROL, "no-store"),
-                // Forms say where they come from, and links to other sites would not.
+                // Forms need the referrer; links to other sites must not get it.
                 (REFERRER_POLICY, "same-origin"),
                 (X_CONTENT_TYPE_OPTIONS, "nosniff"),
                 (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
@@ -143,7 +143,7 @@ impl Shared {
         let path = parts.uri.path();
         let rest = path.strip_prefix(Pages::PREFIX).unwrap_or_default().trim_start_matches('/');
         if rest.is_empty() {
-            // Relative, so that it is right behind whatever stands in front.
+            // Relative, so that it is right behind any proxy.
             let there = if path.ends_with("/ui/") { "operations" } else { "ui/operations" };
             return ([(VARY, HeaderValue::from_static("accept"))], to(there)).into_response();
         }
@@ -197,7 +197,7 @@ impl Shared {
         Ok(Visit::new(Arc::clone(self), caller, parts.clone(), places))
     }
 
-    /// The form of a change, which is refused unless a page of this server's made it for this caller.
+    /// The form of a change; refused unless a page of this server made it for this caller.
     async fn form(&self, visit: &Visit, page: Page, body: Body) -> Result<Fields, ServiceError> {
         if visit.parts.method.is_safe() {
             return Ok(Fields::default());
@@ -218,7 +218,7 @@ impl Shared {
         self.authenticator.identify_at_once(parts).is_some()
     }
 
-    /// Why this key is not good, if it is not.
+    /// Why this key is not valid, if it is not.
     async fn refusal_of(&self, parts: &Parts, key: &str) -> Option<ServiceError> {
         let mut parts = parts.clone();
         parts.headers.remove(cookie::OWN_FIELD);
@@ -229,7 +229,7 @@ impl Shared {
     }
 }
 
-/// Where to look next.
+/// Redirects.
 fn to(place: &str) -> Response {
     let place = HeaderValue::try_from(place).unwrap_or(HeaderValue::from_static("operations"));
     (StatusCode::SEE_OTHER, [(LOCATION, place)]).into_response()
@@ -240,7 +240,7 @@ fn site(parts: &Parts) -> Option<&str> {
     parts.headers.get(SEC_FETCH_SITE).and_then(|site| site.to_str().ok())
 }
 
-/// Whether HTML is named among what the client reads: browsers do, and no client of the API.
+/// Whether the client's `Accept` names HTML: browsers' does, and no API client's.
 fn reads_html(parts: &Parts) -> bool {
     let fields = parts.headers.get_all(ACCEPT).iter().filter_map(|field| field.to_str().ok());
     let mut ranges = fields.flat_map(|field| field.split(','));
@@ -251,7 +251,7 @@ fn reads_html(parts: &Parts) -> bool {
     })
 }
 
-/// Whether the caller may do that, as templates ask it.
+/// Whether the caller may take the action, for templates.
 fn may(visit: &Visit, action: Action) -> bool {
     visit.caller.can(action)
 }

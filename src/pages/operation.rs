@@ -1,4 +1,4 @@
-//! One operation: its state and why, its transitions, its log, its input and result, and its possible changes.
+//! One operation: its state with the reason, its transitions, its log, its input and result, and its possible changes.
 
 use async_trait::async_trait;
 use axum::response::Response;
@@ -24,10 +24,10 @@ use crate::service::{
 use crate::store::{HistoryEntry, HistoryPosition, LogEntry};
 use crate::wire::size;
 
-/// Time passes, and lines of the log come, without a transition.
+/// How often to render without a transition, because time passes and log lines arrive.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Most parts of a history that are read for one look: each has up to 3 MiB, and few operations have a second.
+/// The maximum number of pages of a history read for one rendering: each has up to 3 MiB, and few operations need two.
 const MOST_READS: usize = 32;
 
 /// The regions of the page and the templates of their parts.
@@ -48,16 +48,16 @@ struct Whole<'a> {
     troubles: Vec<Trouble>,
     timeline: Timeline,
     steps: &'a [Step],
-    /// How many steps before are not listed.
+    /// How many earlier steps are not listed.
     left_out: usize,
     lines: Vec<Line>,
     children: Option<&'a Children>,
     contents: Vec<&'a Shown>,
     deliveries: Deliveries<'a>,
     commands: Vec<Command>,
-    /// Tells this page's forms from those of another look at it.
+    /// Distinguishes this page's forms from those of another rendering.
     once: String,
-    /// The stream of the page, while something can change.
+    /// The URL of the page's stream, while something can change.
     live: Option<String>,
 }
 
@@ -93,13 +93,13 @@ impl Line {
 #[derive(Debug, Default)]
 struct History {
     at: HistoryPosition,
-    /// Behind the last transition, which is shown already.
+    /// The steps after the last shown transition.
     steps: Vec<Step>,
     left_out: usize,
 }
 
 impl History {
-    /// Reads on, and answers the lines that came.
+    /// Reads further, and returns the new log lines.
     async fn read(
         &mut self,
         visit: &Visit,
@@ -126,18 +126,18 @@ impl History {
         Ok(lines)
     }
 
-    /// Where it stands, for a link.
+    /// The position, for a link.
     fn position(&self) -> String {
         format!("{}.{}", self.at.revision.0, self.at.log_number)
     }
 }
 
-/// The operation that the path names.
+/// The operation in the path.
 pub(super) fn named(visit: &Visit) -> Result<OperationName, ServiceError> {
     by_id(visit.places.first().map(String::as_str).unwrap_or_default())
 }
 
-/// The operation of this id.
+/// The operation with this id.
 pub(super) fn by_id(text: &str) -> Result<OperationName, ServiceError> {
     let id = OperationId::parse(text).map_err(|_| {
         let message = format!("there is no operation {}", echo(text));
@@ -150,14 +150,14 @@ pub(super) fn by_id(text: &str) -> Result<OperationName, ServiceError> {
 struct Read {
     document: Document,
     contents: [Option<Shown>; 2],
-    /// Of a batch.
+    /// The children, for a batch.
     children: Option<Children>,
-    /// Of webhooks, for callers that administer them.
+    /// Deliveries of webhooks, for callers that administer them.
     deliveries: Vec<DeliveryRow>,
 }
 
 impl Read {
-    /// The operation as it is, with its result. `input` is what was read before of its input, which never changes.
+    /// Reads the operation with its result. `input` is the earlier read of its input, which never changes.
     async fn of(
         visit: &Visit,
         name: &OperationName,
@@ -212,7 +212,7 @@ impl Read {
 /// `GET operations/ID`.
 pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
     let name = named(visit)?;
-    // The history first: what comes later comes by the stream.
+    // The history first: later entries come by the stream.
     let mut history = History::default();
     let lines = history.read(visit, &name).await?;
     let now = Some(visit.service().now());
@@ -228,14 +228,14 @@ struct Following {
     name: OperationName,
     watch: WatchStream,
     history: History,
-    /// The part of the history that is shown already.
+    /// The shown part of the history.
     seen: HistoryPosition,
     /// The beginning of the input.
     input: Option<Option<Shown>>,
     is_over: bool,
 }
 
-/// `GET operations/ID/live`: the stream of that page, its log from a place on.
+/// `GET operations/ID/live`: the stream of that page; its log begins at a position.
 pub(super) async fn live(visit: Visit) -> Result<Response, ServiceError> {
     let name = named(&visit)?;
     let from = visit.query.get("from").split_once('.');
@@ -245,7 +245,7 @@ pub(super) async fn live(visit: Visit) -> Result<Response, ServiceError> {
     let options =
         WatchOptions { after: None, include_progress: true, view: View::Basic, timeout: None };
     let watch = visit.service().watch(&visit.caller, &name, options).await?;
-    // A page is nearer to the beginning than its stream.
+    // The stream's path is one step deeper than the page's.
     let frame = visit.frame("", "operations").at("../");
     let service = visit.service().clone();
     let history = History::default();
@@ -256,7 +256,7 @@ pub(super) async fn live(visit: Visit) -> Result<Response, ServiceError> {
 #[async_trait]
 impl Live for Following {
     async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
-        // The operation first: a history that is read later holds all that it has come through.
+        // The operation first, so that the history, which is read later, has all of its transitions.
         let read = Read::of(&self.visit, &self.name, self.input.take(), None).await?;
         let mut lines = self.history.read(&self.visit, &self.name).await?;
         lines.retain(|line| line.number > self.seen.log_number);
@@ -293,7 +293,7 @@ impl Live for Following {
                 None => return Ok(Wake::End),
                 Some(Err(error)) => return Err(error),
                 Some(Ok(WatchMessage::Heartbeat)) => return Ok(Wake::Silence),
-                // Whatever it was, it is read with all else.
+                // Any message means that everything is read again.
                 Some(Ok(_)) => {}
             },
             () = sleep_until(again) => {}

@@ -1,4 +1,4 @@
-//! The list of operations: the matches of a filter, page by page, newest first by default.
+//! The list of operations that match a filter, page by page, newest first by default.
 
 use async_trait::async_trait;
 use axum::response::Response;
@@ -19,12 +19,12 @@ use crate::service::{
 };
 use crate::wire::size;
 
-/// How many operations are on a page.
+/// The number of operations on a page.
 const PAGE_SIZE: i32 = 50;
-/// Why operations wait changes without them, so a page with some that do is looked at this often.
+/// How often a page with waiting operations is rendered, because the reasons change without transitions of theirs.
 const WAITING_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Filters that people ask for most often, each with its name.
+/// Common filters, with their names.
 const VIEWS: [(&str, &str); 5] = [
     ("All", ""),
     ("Queued", "state=QUEUED"),
@@ -32,7 +32,7 @@ const VIEWS: [(&str, &str); 5] = [
     ("Failed", "state=FAILED"),
     ("Done", "done=true"),
 ];
-/// Filters to begin from.
+/// Example filters.
 const EXAMPLES: [&str; 8] = [
     "state=QUEUED",
     "state=RUNNING",
@@ -44,7 +44,7 @@ const EXAMPLES: [&str; 8] = [
     "attempt>1 AND done=false",
 ];
 
-/// Fields and values of filters, which the script completes.
+/// Fields and values of filters, for the script's completion.
 const WORDS: &str = "state=QUEUED state=RUNNING state=CANCELLING state=SUCCEEDED state=PARTIALLY_SUCCEEDED \
                      state=FAILED state=CANCELLED kind= labels. create_time>= update_time>= start_time>= end_time>= \
                      priority>= attempt> done=true done=false parent= AND OR NOT";
@@ -52,17 +52,17 @@ const WORDS: &str = "state=QUEUED state=RUNNING state=CANCELLING state=SUCCEEDED
 #[derive(Debug, Serialize)]
 struct List {
     filter: String,
-    /// The same for a query.
+    /// The filter, encoded for a query.
     query: String,
     order: &'static str,
     views: Vec<(&'static str, &'static str, bool)>,
     examples: [&'static str; 8],
     words: &'static str,
     rows: Vec<Row>,
-    /// Where the next page is.
+    /// The URL of the next page.
     next: Option<String>,
     is_first: bool,
-    /// The stream of this page.
+    /// The URL of the page's stream.
     live: Option<String>,
     /// The filter's error.
     wrong: Option<String>,
@@ -109,7 +109,7 @@ impl Asked {
         found.settle(request)
     }
 
-    /// The query that leads to the same, its page apart.
+    /// The query of the same list, without its page.
     fn query(&self) -> String {
         let filter = match self.filter.as_str() {
             "" => String::new(),
@@ -135,7 +135,7 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
     let now = visit.service().now();
     let (page, status, wrong) = match asked.list(visit).await {
         Ok(page) => (page, StatusCode::OK, None),
-        // What is wrong is said beside the filter, which can be mended there.
+        // The page shows violations beside the filter, where they can be corrected.
         Err(error) if !error.violations.is_empty() => {
             let rules =
                 error.violations.iter().map(|it| format!("{} {}", it.field, it.description));
@@ -171,7 +171,7 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
     visit.show(status, "operations.html", &visit.frame("Operations", "operations"), list)
 }
 
-/// A list that is looked at again when something happens to an operation that matches.
+/// A list that is rendered again when a matching operation changes.
 struct Following {
     visit: Visit,
     frame: Frame,
@@ -197,7 +197,7 @@ pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
 #[async_trait]
 impl Live for Following {
     async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
-        // What happens from now on is looked at again.
+        // Later changes cause another rendering.
         self.is_changed = false;
         let page = self.asked.list(&self.visit).await?;
         self.has_waiting = page.entries.iter().any(|it| it.waiting.is_some());
@@ -214,7 +214,7 @@ impl Live for Following {
         let again = Instant::now() + WAITING_INTERVAL;
         loop {
             tokio::select! {
-                // Also where much happens, a look has its turn.
+                // Rendering gets its turn even during many changes.
                 biased;
                 () = sleep_until(due), if self.is_changed => return Ok(Wake::Changed),
                 () = sleep_until(again), if self.has_waiting => return Ok(Wake::Changed),

@@ -3,7 +3,7 @@
 
 use serde::de::IgnoredAny;
 
-/// Deepest nesting that is indented.
+/// The maximum nesting that is indented.
 const MAX_DEPTH: usize = 64;
 
 /// The text with indents, if it is JSON.
@@ -57,7 +57,7 @@ fn new_line(shown: &mut String, depth: usize) {
     shown.push_str(&"  ".repeat(depth.min(MAX_DEPTH)));
 }
 
-/// A line of a log without what would colour a terminal.
+/// A log line without the codes that would colour a terminal.
 pub(super) fn without_colours(line: &str) -> String {
     let mut shown = String::with_capacity(line.len());
     let mut rest = line;

@@ -20,7 +20,7 @@ struct Problem<'a> {
     violations: Vec<(&'a str, &'a str)>,
 }
 
-/// The answer to a request that was refused.
+/// The response to a refused request.
 pub(super) fn answer(shared: &Shared, parts: &Parts, error: ServiceError) -> Response {
     let status = status(error.reason);
     let problem = Problem {
@@ -37,7 +37,7 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, error: ServiceError) -> Res
             .collect(),
     };
     let html = shared.templates.render("problem.html", problem);
-    // It goes into HTML, where a message may not.
+    // This fallback is not escaped, so it must not be the message.
     let html = html.unwrap_or_else(|_| error.reason.title().to_owned());
     let mut response = (status, Html(html)).into_response();
     if let Some(after) = error.retry_after {

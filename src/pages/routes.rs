@@ -5,8 +5,8 @@ use http::Method;
 use super::fields;
 use crate::service::Action;
 
-/// Declares the pages: each with what it does, its method and its path. The use cases behind it ask for more where it does
-/// more: to show contents, and what is done to many.
+/// Declares the pages: each with its action, method and path. The use cases behind a page require further actions, for
+/// example to show contents or to change many operations.
 macro_rules! pages {
     ($($page:ident = $action:ident, $method:ident, $path:literal;)+) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ macro_rules! pages {
         impl Page {
             pub(super) const ALL: &[Self] = &[$(Self::$page),+];
 
-            /// What it does, which decides who may ask for it.
+            /// The action, which decides who may request the page.
             pub(super) const fn action(self) -> Action {
                 match self { $(Self::$page => Action::$action),+ }
             }
@@ -24,7 +24,7 @@ macro_rules! pages {
                 match self { $(Self::$page => Method::$method),+ }
             }
 
-            /// Its path under that of all pages. A place in it is `*`.
+            /// The path, relative to the path of all pages. A placeholder is `*`.
             const fn path(self) -> &'static str {
                 match self { $(Self::$page => $path),+ }
             }
@@ -78,7 +78,7 @@ impl Page {
         self.method() == Method::GET && !self.is_stream()
     }
 
-    /// Whether pages of other sites may not even ask for it: it takes time, or room that watches have.
+    /// Whether pages of other sites must not even request it, because it takes time, or a watch.
     pub(super) const fn is_costly(self) -> bool {
         self.is_stream() || matches!(self, Self::CountMany)
     }
@@ -96,21 +96,21 @@ impl Page {
         )
     }
 
-    /// Whether its form may have an input in it.
+    /// Whether its form may contain an input.
     pub(super) const fn takes_input(self) -> bool {
         matches!(self, Self::Submit)
     }
 }
 
-/// Whether a text that a client sent leads to one of these pages, and to nothing else.
+/// Whether a client's text leads to one of these pages, and to nothing else.
 pub(super) fn is_shown(text: &str) -> bool {
     let path = text.split('?').next().unwrap_or_default();
     let is_page = find(&Method::GET, path).is_ok_and(|(page, _)| page.is_shown());
     is_page && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The page at this path below that of all pages, with what stands in its places; else the methods of those that are
-/// there, if some are.
+/// The page at this path, relative to the path of all pages, with the values of its placeholders; otherwise the methods
+/// of the pages at that path, if any.
 pub(super) fn find(
     method: &Method,
     path: &str,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::service::ServiceError;
 
-/// The page as an answer.
+/// Responds with the page.
 pub(super) async fn answer(page: Page, visit: Visit) -> Result<Response, ServiceError> {
     match page {
         Page::SignIn => sign_in::page(&visit),

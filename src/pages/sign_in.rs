@@ -1,4 +1,4 @@
-//! Sign-in: a form takes a key or token, and a cookie keeps it, if callers need credentials.
+//! Sign-in, if callers need credentials: a form takes a key or token, and a cookie holds it.
 
 use axum::response::{IntoResponse as _, Response};
 use http::header::{REFRESH, SET_COOKIE};
@@ -15,7 +15,7 @@ use crate::service::ServiceError;
 #[derive(Serialize)]
 struct SignIn<'a> {
     next: &'a str,
-    /// The reason for which the key was refused.
+    /// Why the key was refused.
     wrong: Option<String>,
     /// Whether a connection without TLS would carry the key.
     is_plain: bool,
@@ -24,7 +24,7 @@ struct SignIn<'a> {
 /// The response to a request for a page without valid credentials.
 pub(super) fn ask(parts: &Parts, path: &str) -> Response {
     if site(parts) == Some("cross-site") && !is_signed_in(parts) {
-        // Whoever follows a link of another site has not sent the cookie; this page's own next request has it.
+        // A browser that follows another site's link does not send the cookie; this page's own next request has it.
         let again = HeaderValue::from_static("0");
         return (StatusCode::OK, [(REFRESH, again)], "one moment\n").into_response();
     }
@@ -45,7 +45,7 @@ pub(super) fn page(visit: &Visit) -> Result<Response, ServiceError> {
     show(visit, StatusCode::OK, next, wrong)
 }
 
-/// `POST sign-in`: keeps a key that is good.
+/// `POST sign-in`: stores a valid key in the cookie.
 pub(super) async fn take(visit: &Visit) -> Result<Response, ServiceError> {
     let (key, next) = (visit.form.word("key"), next(visit.form.get("next")));
     let key = key.strip_prefix("Bearer ").unwrap_or(key).trim();
@@ -84,7 +84,7 @@ fn show(
     visit.show(status, "sign_in.html", &visit.frame("Sign in", "sign-in"), view)
 }
 
-/// Where a connection is within TLS, here or in front of here, the cookie is for such connections only.
+/// The attribute that restricts the cookie to TLS, if the connection uses TLS here or at a proxy in front.
 fn secure(visit: &Visit) -> &'static str {
     let is_tls = visit.parts.extensions.get::<Arrival>().is_some_and(|arrival| arrival.is_tls);
     if is_tls || visit.base().starts_with("https://") { "; Secure" } else { "" }
@@ -94,7 +94,7 @@ fn is_on_loopback(parts: &Parts) -> bool {
     parts.extensions.get::<Arrival>().is_some_and(|arrival| arrival.is_on_loopback)
 }
 
-/// Where to go on: a page of these, and nothing else that a link may say.
+/// Where to continue: one of these pages, and nothing else that a link may name.
 fn next(text: &str) -> &str {
     if routes::is_shown(text) && !text.starts_with("sign-") { text } else { "operations" }
 }

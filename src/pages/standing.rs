@@ -16,15 +16,15 @@ use crate::service::{
 };
 use crate::words;
 
-/// Workers come and go, and figures of the last minute change, without a transition.
+/// How often to render without a transition, because workers come and go, and recent numbers change.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Most kinds of a worker that are named.
+/// The maximum number of a worker's kinds that are named.
 const MOST_KINDS: usize = 8;
 
 #[derive(Debug, Serialize)]
 struct Kinds {
     kinds: Vec<KindRow>,
-    /// How many there are that are not shown.
+    /// How many are not shown.
     more: usize,
     commands: Vec<Command>,
 }
@@ -42,13 +42,13 @@ struct KindRow {
     waited: Option<[String; 3]>,
     took: Option<[String; 3]>,
     is_paused: bool,
-    /// Operations wait, and no worker serves their kind.
+    /// Whether operations wait, and no worker serves the kind.
     is_stuck: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct Workers {
-    /// The kind that they serve, if the page is for one.
+    /// The kind that the shown workers serve, if the page is for one.
     kind: String,
     workers: Vec<WorkerRow>,
     more: usize,
@@ -101,7 +101,7 @@ impl WorkerRow {
             WorkerState::Away => ("Away", "failed"),
         };
         Self {
-            // Workers may have one name, and then they stand in the order in which they came.
+            // Workers may share a name; then they are in the order of their arrival.
             key: format!("{number} {}", worker.worker),
             name: worker.worker.to_string(),
             state,
@@ -117,7 +117,7 @@ impl WorkerRow {
     }
 }
 
-/// Which of the two it is.
+/// Kinds or workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum What {
     Kinds,
@@ -171,7 +171,7 @@ struct Following {
     visit: Visit,
     frame: Frame,
     what: What,
-    /// Is what limits how many streams a tenant may have, and says when this one is over.
+    /// Counts towards the tenant's limit on streams, and ends the stream.
     feed: FeedStream,
 }
 

@@ -19,10 +19,10 @@ use crate::service::{Action, OperationName, ServiceError, View, Violations};
 use crate::time_text::{NotADuration, parse_duration};
 use crate::wire::decode;
 
-/// Types of inputs, each with what people call it.
+/// Types of inputs, with their names for people.
 const TYPES: [(&str, &str); 3] =
     [("application/json", "JSON"), ("text/plain; charset=utf-8", "Text"), ("", "No input")];
-/// Most kinds that are offered.
+/// The maximum number of kinds that are offered.
 const MOST_KINDS: usize = 200;
 
 #[derive(Debug, Default, Serialize)]
@@ -36,7 +36,7 @@ struct Form {
     settings: Vec<SettingField>,
     types: [(&'static str, &'static str); 3],
     kinds: Vec<String>,
-    /// Fields that break a rule, with the rule.
+    /// The violations: fields with their rules.
     wrong: Vec<(String, String)>,
 }
 
@@ -94,7 +94,7 @@ fn capitalised(name: &str) -> String {
     first.to_ascii_uppercase() + rest
 }
 
-/// `GET start`; with `?from=ID`, filled in as that operation was submitted.
+/// `GET start`; with `?from=ID`, filled in like that operation's submission.
 pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
     let mut form = Form::of(&visit.query);
     if visit.query.has("from") {
@@ -103,7 +103,7 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
     form.show(visit, StatusCode::OK).await
 }
 
-/// Fills in what another operation was submitted with.
+/// Fills in the submission of another operation.
 async fn like(visit: &Visit, name: &OperationName, form: &mut Form) -> Result<(), ServiceError> {
     let document = visit.service().get(&visit.caller, name, View::Basic).await?;
     form.kind = document.operation.submission.kind.to_string();
@@ -123,7 +123,7 @@ async fn like(visit: &Visit, name: &OperationName, form: &mut Form) -> Result<()
     Ok(())
 }
 
-/// `POST start`: leads to the new operation, or back to the form with what is wrong.
+/// `POST start`: redirects to the new operation, or shows the form with its violations.
 pub(super) async fn submit(visit: &Visit) -> Result<Response, ServiceError> {
     let refused = match read(visit) {
         Ok(new) => match visit.service().submit(&visit.caller, new).await {
@@ -181,7 +181,7 @@ fn read(visit: &Visit) -> Result<NewOperation, ServiceError> {
     request.settings = found.take(json::from_fields(settings));
     let input = input(form, limits.max_message_payload_bytes(), &mut found);
     let new = decode::new_operation(request, "", limits, &mut found);
-    // The path of a setting becomes the name of its field.
+    // A setting's path becomes the name of its field.
     let to_field = |field: &mut String| {
         if let Some(setting) = field.strip_prefix("settings.").and_then(Setting::at) {
             setting.name.clone_into(field);

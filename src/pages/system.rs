@@ -14,12 +14,12 @@ use crate::operation::limits::Limit;
 use crate::service::{Action, FeedStream, Limits, ServiceError, StoreHealth, WorkerState};
 use crate::words;
 
-/// How often the figures are looked at.
+/// How often the page is rendered.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Serialize)]
 struct System {
-    /// What is wrong, in words; nothing if the server takes work.
+    /// The problem, if the server accepts no work; may be empty.
     trouble: Option<String>,
     since: Option<When>,
     groups: Vec<Group>,
@@ -88,7 +88,7 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
     Ok(System { trouble, since, groups })
 }
 
-/// What holds for everybody.
+/// The figures of the whole server.
 fn of_server(limits: &Limits) -> Group {
     let bytes = |bytes: usize| Some(words::bytes(bytes as u64));
     let time = |time: Duration| Some(words::duration(time));
@@ -104,7 +104,7 @@ fn of_server(limits: &Limits) -> Group {
     Group::of("Limits of the server", figures)
 }
 
-/// What the configuration gives the tenant.
+/// The limits of the tenant.
 fn of_tenant(limits: &[(Limit, u64)]) -> Group {
     let figures = limits.iter().map(|(limit, most)| {
         let kind = limit.kind.as_ref().map(|kind| format!(" of kind {kind}")).unwrap_or_default();

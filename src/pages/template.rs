@@ -1,5 +1,5 @@
-//! The templates, compiled once. Every value is escaped, whatever its source, and characters that would hide or
-//! reverse the text beside them are shown instead.
+//! The templates, compiled once. Every value is escaped, whatever its source, and characters that would hide or reverse
+//! other text are shown as escapes.
 
 use std::borrow::Cow;
 
@@ -33,11 +33,11 @@ templates! {
 pub(super) struct Templates(Environment<'static>);
 
 impl Templates {
-    /// Compiles them all.
+    /// Compiles all templates.
     pub(super) fn new() -> Result<Self, minijinja::Error> {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        // Nothing is written as it is.
+        // Nothing is written unescaped.
         environment.remove_filter("safe");
         environment.set_formatter(|out, state, value| match value.as_str() {
             Some(text) if !value.is_safe() => Ok(out.write_str(&escaped(&plain(text)))?),
@@ -52,7 +52,7 @@ impl Templates {
         Ok(Self(environment))
     }
 
-    /// The template over `view`.
+    /// Renders the template over `view`.
     pub(super) fn render(&self, name: &str, view: impl Serialize) -> Result<String, ServiceError> {
         let template = self.0.get_template(name);
         template.and_then(|template| template.render(Value::from(Serde(view)))).map_err(|error| {
@@ -62,7 +62,7 @@ impl Templates {
     }
 }
 
-/// The text as HTML has it, within quotes and outside.
+/// Escapes the text for HTML, inside and outside quotes.
 fn escaped(text: &str) -> Cow<'_, str> {
     let reference = |c: char| match c {
         '&' => Some("&amp;"),
@@ -85,7 +85,7 @@ fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(html)
 }
 
-/// The text with characters that cannot be seen, or that change the order of others, written as `\u{…}`.
+/// Writes invisible characters, and those that change the order of others, as `\u{…}`.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);

@@ -8,20 +8,20 @@ use super::view::{Badge, When};
 use crate::operation::{Event, EventType, Outcome, State, StateName, Timestamp};
 use crate::words;
 
-/// Most attempts that are drawn; of more, the last ones.
+/// The maximum number of attempts that are drawn, the last ones.
 const MAX_LANES: usize = 12;
-/// Most steps that are listed; of more, the last ones.
+/// The maximum number of steps that are listed, the last ones.
 pub(super) const MAX_STEPS: usize = 300;
-/// Height of a lane, in pixels: a line of text and a bar below it.
+/// The height of a lane, in pixels: a line of text and a bar below it.
 const LANE: usize = 36;
-/// Above the first lane.
+/// The space above the first lane, in pixels.
 const TOP: usize = 4;
-/// Below the last lane: the scale.
+/// The height of the scale below the last lane, in pixels.
 const SCALE: usize = 22;
-/// Narrowest bar, in percent.
+/// The narrowest bar, in percent.
 const NARROWEST: f64 = 0.25;
 
-/// A transition, as much of it as pages show.
+/// A transition, as pages show it.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Step {
     pub(super) revision: u64,
@@ -44,17 +44,17 @@ pub(super) struct Timeline {
     height: usize,
     lanes: Vec<Lane>,
     ticks: Vec<Tick>,
-    /// Where the scale stands, from above.
+    /// The scale's distance from the top, in pixels.
     scale: usize,
     /// How many attempts are not drawn.
     left_out: usize,
-    /// All of it in words, for those who do not see it.
+    /// A description in words, for people who cannot see the drawing.
     words: String,
 }
 
 #[derive(Debug, Default, Serialize)]
 struct Lane {
-    /// Where its text stands.
+    /// The vertical position of its text.
     text_at: usize,
     text: String,
     bars: Vec<Bar>,
@@ -74,7 +74,7 @@ struct Bar {
 struct Tick {
     x: f64,
     text: String,
-    /// How the text stands to its place: `start`, `middle` or `end`.
+    /// The text's alignment: `start`, `middle` or `end`.
     anchor: &'static str,
 }
 
@@ -94,7 +94,7 @@ impl Step {
         }
     }
 
-    /// What a time of this looks like that ended with `next`.
+    /// The style of the time in this state, which ended with `next`.
     fn tone(&self, next: Option<&Self>) -> &'static str {
         match next {
             _ if self.name == StateName::Queued => self.state.tone,
@@ -135,7 +135,7 @@ fn said(event: &Event) -> String {
 }
 
 impl Timeline {
-    /// The drawing of these steps, up to `now` where the last is no end.
+    /// The drawing of these steps, up to `now` unless the last one is terminal.
     pub(super) fn of(steps: &[Step], now: Timestamp) -> Self {
         let Some(last) = steps.last() else { return Self::default() };
         let end = if last.name.is_done() { last.at } else { now.max(last.at) };
@@ -144,7 +144,7 @@ impl Timeline {
             let until = steps.get(at + 1).map_or(end, |next| next.at);
             let tone = step.tone(steps.get(at + 1));
             let stretch = Stretch { from: step.at, to: until, step, tone };
-            // What waits, waits for its next attempt.
+            // A queued operation waits for its next attempt.
             let lane = step.attempt + u64::from(step.name == StateName::Queued);
             match lanes.last_mut().filter(|(number, _)| *number == lane) {
                 Some((_, parts)) => parts.push(stretch),
@@ -212,9 +212,9 @@ fn lane_text(number: u64, parts: &[Stretch<'_>]) -> String {
     format!("Attempt {number}{worker} · {}", both.join(", "))
 }
 
-/// Round places on a scale of this length.
+/// Round values on a scale of this length.
 fn ticks(whole: Duration) -> Vec<Tick> {
-    /// Most places.
+    /// The maximum number of ticks.
     const MOST: u128 = 6;
     const STEPS: [u64; 27] = [
         1,

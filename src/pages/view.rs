@@ -8,19 +8,19 @@ use crate::operation::{
 use crate::service::Document;
 use crate::words::{bytes, duration, whole};
 
-/// A time. Pages say how long ago it was; their streams leave that to the script, which counts on.
+/// A time. Pages show how long ago it was; in streams the script computes that, and keeps it current.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct When {
     /// RFC 3339.
     pub(super) iso: String,
     /// For people: `2026-11-29 11:05:03 UTC`.
     pub(super) text: String,
-    /// How long ago, or else the time of the day.
+    /// How long ago it was, or else the time of day.
     pub(super) shown: String,
 }
 
 impl When {
-    /// `at`, seen from `now` if that is known.
+    /// `at`, relative to `now` if that is given.
     pub(super) fn new(at: Timestamp, now: Option<Timestamp>) -> Self {
         let (seconds, nanos) = at.to_unix();
         let iso = prost_types::Timestamp { seconds, nanos }.to_string();
@@ -48,7 +48,7 @@ fn age(at: Timestamp, now: Timestamp) -> String {
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     pub(super) id: String,
-    /// The end of the id, which differs where beginnings are the same.
+    /// The end of the id, because the beginnings of ids are often the same.
     pub(super) short: String,
     pub(super) kind: String,
     pub(super) state: Badge,
@@ -63,13 +63,13 @@ pub(super) struct Row {
     /// The result's media type and size.
     pub(super) result: Option<String>,
     pub(super) is_done: bool,
-    /// How long it ran, or took from submission to the end.
+    /// The duration of its run, or from submission to the end.
     pub(super) took: Option<String>,
-    /// Since when its attempt runs.
+    /// When its attempt started.
     pub(super) since: Option<When>,
 }
 
-/// A state with what it looks like.
+/// A state with its style.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Badge {
     /// `RUNNING`.
@@ -80,10 +80,10 @@ pub(super) struct Badge {
     pub(super) tone: &'static str,
 }
 
-/// How far it is.
+/// The progress.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Bar {
-    /// From 0 to 100, where it is known.
+    /// From 0 to 100, if known.
     pub(super) percent: Option<f64>,
     /// `4/10 copying`.
     pub(super) text: String,
@@ -177,7 +177,7 @@ pub(super) fn labels(operation: &Operation) -> Vec<(String, String)> {
     own.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-/// What went wrong last: with the operation, or with an attempt that another is to follow.
+/// The latest error: the operation's own, or that of an attempt that will be followed by another.
 pub(super) fn trouble(operation: &Operation) -> Option<&OperationError> {
     match &operation.life.state {
         State::Done { outcome, .. } => match outcome {
@@ -191,7 +191,7 @@ pub(super) fn trouble(operation: &Operation) -> Option<&OperationError> {
 
 /// `DEVICE_LOST: no device 7`.
 fn one_line(error: &OperationError) -> String {
-    /// Most characters of an error in a list.
+    /// The maximum number of characters of an error in a list.
     const MOST: usize = 200;
     let text = match (error.code.as_str(), error.message.as_str()) {
         ("", message) => message.to_owned(),

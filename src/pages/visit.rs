@@ -15,35 +15,35 @@ use crate::service::{
 };
 use crate::wire::size;
 
-/// What codes of forms are made for.
+/// The purpose of forms' codes.
 const PURPOSE: &str = "forms of pages";
 
-/// A request for a page, but for its body.
+/// A request for a page, without its body.
 #[derive(Debug)]
 pub(super) struct Visit {
     shared: Arc<Shared>,
     pub(super) caller: Caller,
     pub(super) parts: Parts,
-    /// What stands in the places of the path.
+    /// The values of the path's placeholders.
     pub(super) places: Vec<String>,
     pub(super) query: Fields,
-    /// What a change says.
+    /// The fields of a change.
     pub(super) form: Fields,
 }
 
-/// What all pages have in common.
+/// The common data of all pages.
 #[derive(Debug, Serialize)]
 pub(super) struct Frame {
     title: String,
-    /// The section that it belongs to.
+    /// The section of the page.
     section: &'static str,
-    /// Leads from here to where the pages begin.
+    /// The relative path from here to that of all pages.
     root: String,
-    /// Proves that a form was made here, for this caller.
+    /// Proves that this server made a form for this caller.
     token: String,
     tenant: String,
     subject: Option<String>,
-    /// Whether there is something to sign out of.
+    /// Whether the caller can sign out.
     is_signed_in: bool,
     can_submit: bool,
     can_change: bool,
@@ -88,7 +88,7 @@ impl Frame {
         }
     }
 
-    /// The same for a page from which the beginning of all pages is there.
+    /// Sets the relative path to that of all pages.
     pub(super) fn at(self, root: &str) -> Self {
         Self { root: root.to_owned(), ..self }
     }
@@ -105,7 +105,7 @@ impl Visit {
         Self { shared, caller, parts, places, query, form: Fields::default() }
     }
 
-    /// A page of the caller's operations, for a view that is made of it: it is not sent as it is.
+    /// A page of the caller's operations, as data for a view.
     pub(super) async fn list(
         &self,
         parameters: ListParameters<'_>,
@@ -116,7 +116,7 @@ impl Visit {
         self.service().list(&self.caller, request, View::Basic, size::operation).await
     }
 
-    /// The same with what a change says.
+    /// Adds the fields of a change.
     pub(super) fn with(self, form: Fields) -> Self {
         Self { form, ..self }
     }
@@ -129,7 +129,7 @@ impl Visit {
         &self.shared
     }
 
-    /// Where the API begins, for those who leave the browser.
+    /// The API's base URL, for command lines.
     pub(super) fn base(&self) -> String {
         let links = Links::new(self.shared.options.public_url.as_deref(), &self.parts);
         links.base().to_owned()
@@ -155,7 +155,7 @@ impl Visit {
         }
     }
 
-    /// A page as an answer.
+    /// Responds with a page.
     pub(super) fn show(
         &self,
         status: StatusCode,
@@ -167,7 +167,7 @@ impl Visit {
         Ok((status, Html(html)).into_response())
     }
 
-    /// A part of a page, which its stream sends.
+    /// A part of a page, for its stream.
     pub(super) fn part(
         &self,
         template: &str,
@@ -177,13 +177,13 @@ impl Visit {
         self.shared.templates.render(template, framed(page, view))
     }
 
-    /// What a form says to prove that this server made it for this caller.
+    /// The code in a form that proves that this server made it for this caller.
     fn token(&self) -> String {
         let code = self.shared.service.secret().code(PURPOSE, &self.who());
         code[..16].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether a form with this proof was made for this caller.
+    /// Whether the code in a form was made for this caller.
     pub(super) fn is_own_form(&self, token: &str) -> bool {
         let pairs = token.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or("?"));
         let code: Option<Vec<u8>> = pairs.map(|it| u8::from_str_radix(it, 16).ok()).collect();
@@ -193,7 +193,7 @@ impl Visit {
         code.is_some_and(is_code)
     }
 
-    /// Who it is. Those without credentials are all the same.
+    /// The caller's identity; the same for all callers without credentials.
     fn who(&self) -> [&[u8]; 3] {
         let caller = &self.caller;
         let (subject, credential) = (caller.subject(), caller.credential());
@@ -202,7 +202,7 @@ impl Visit {
     }
 }
 
-/// Leads from the path of a request to where the pages begin.
+/// The relative path from a request's path to that of all pages.
 pub(super) fn root(parts: &Parts) -> String {
     let rest = parts.uri.path().strip_prefix(Pages::PREFIX).unwrap_or_default();
     "../".repeat(rest.matches('/').count().saturating_sub(1))

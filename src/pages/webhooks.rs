@@ -1,4 +1,4 @@
-//! Webhooks of the caller's tenant: the list, a form that makes one, and the page of each with its deliveries.
+//! Webhooks of the caller's tenant: the list, a form for a new one, and the page of each with its deliveries.
 
 use axum::response::Response;
 use http::StatusCode;
@@ -21,22 +21,22 @@ use crate::wire::webhooks;
 struct List {
     webhooks: Vec<WebhookRow>,
     form: Form,
-    /// Fields that break a rule, with the rule.
+    /// The violations: fields with their rules.
     wrong: Vec<(String, String)>,
     commands: Vec<Command>,
 }
 
-/// What the form has in it.
+/// The form's contents.
 #[derive(Debug, Serialize)]
 struct Form {
     url: String,
     filter: String,
-    /// Name, and whether it is chosen.
+    /// Name, and whether it is selected.
     states: Vec<(&'static str, bool)>,
     formats: Vec<(&'static str, bool)>,
 }
 
-/// A webhook as a row, and at the head of its page.
+/// A webhook as a row, and at the top of its page.
 #[derive(Debug, Serialize)]
 struct WebhookRow {
     id: String,
@@ -48,7 +48,7 @@ struct WebhookRow {
     created: Option<When>,
     created_by: String,
     paused: Option<When>,
-    /// Until when the secret before the present one signs too.
+    /// Until when the previous secret signs too.
     former_secret: Option<When>,
 }
 
@@ -133,7 +133,7 @@ pub(super) fn list(visit: &Visit) -> Result<Response, ServiceError> {
     show(visit, StatusCode::OK, Form::of(&visit.query), Vec::new())
 }
 
-/// `POST webhooks`: leads to the new webhook, or back to the form with what is wrong.
+/// `POST webhooks`: redirects to the new webhook, or shows the form with its violations.
 pub(super) async fn create(visit: &Visit) -> Result<Response, ServiceError> {
     let mut found = Violations::default();
     let new = webhooks::new_webhook(Form::request(&visit.form), &mut found);
@@ -199,13 +199,13 @@ pub(super) async fn delete(visit: &Visit) -> Result<Response, ServiceError> {
     Ok(to("../../webhooks"))
 }
 
-/// `POST webhooks/ID/secret`: a page with the secret, which no link leads to.
+/// `POST webhooks/ID/secret`: a page with the secret; no link leads to it.
 pub(super) fn secret(visit: &Visit) -> Result<Response, ServiceError> {
     let found = visit.service().webhook_secret(&visit.caller, None, id(visit))?;
     show_secret(visit, found, false)
 }
 
-/// `POST webhooks/ID/rotate`: another secret, and a page with it.
+/// `POST webhooks/ID/rotate`: a new secret, and a page with it.
 pub(super) async fn rotate(visit: &Visit) -> Result<Response, ServiceError> {
     let made = visit.service().rotate_webhook_secret(&visit.caller, None, id(visit)).await?;
     show_secret(visit, made, true)

@@ -21,7 +21,7 @@ use super::way::Way;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// There is no trusted authority for an upstream.
+/// Why no authority can be trusted for an upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file of certificates cannot be used.
@@ -45,7 +45,7 @@ pub enum TrustError {
     Tls(#[from] rustls::Error),
 }
 
-/// Connects to one upstream, within its time limit, handshake included.
+/// Connects to one upstream within a time limit, handshake included.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     inner: HttpsConnector<HttpConnector<Guard>>,
@@ -117,7 +117,7 @@ fn of_file(path: &Path) -> Result<RootCertStore, String> {
     if roots.is_empty() { Err("has no certificate".to_owned()) } else { Ok(roots) }
 }
 
-/// The system's trusted certificates, as far as they can be read.
+/// The system's trusted certificates, except unreadable ones.
 fn of_system() -> Option<RootCertStore> {
     let found = rustls_native_certs::load_native_certs();
     for error in found.errors {

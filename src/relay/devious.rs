@@ -1,7 +1,7 @@
-//! Paths that some reader might take for other paths.
+//! Finds paths that some reader might take for other paths.
 //!
-//! A pure function of text. It reads a path in every way in which servers are known to read one, so it may only
-//! refuse paths, and must never decide which path is sent.
+//! A pure function of text. It decodes a path in every way in which servers are known to do so. It may only refuse
+//! paths, and must never decide which path is sent.
 
 use std::borrow::Cow;
 
@@ -13,13 +13,13 @@ use std::borrow::Cow;
 )]
 pub struct Devious;
 
-/// How often a path may be encoded over again. No client needs that, and each time costs a pass.
+/// The maximum number of nested encodings of a path. No client needs more, and each one costs a pass.
 const MAX_ENCODINGS: usize = 8;
 
-/// Refuses a path with segments that lead upwards in the eyes of any reader on its way.
+/// Refuses a path with segments that any reader on the way could take as leading upwards.
 pub fn check(rest: &str) -> Result<(), Devious> {
     let mut text = rest.as_bytes().to_vec();
-    // Decoded again and again: what one reader leaves encoded the next one may decode.
+    // Decoded repeatedly, because the next reader may decode what one leaves encoded.
     for _ in 0..MAX_ENCODINGS {
         if leads_elsewhere(&text) || leads_elsewhere(&folded(&text)) {
             return Err(Devious);
@@ -39,8 +39,7 @@ fn leads_elsewhere(text: &[u8]) -> bool {
     escapes || doubled || text.iter().any(|byte| matches!(byte, 0 | b'\n' | b'\r'))
 }
 
-/// Whether the segment is this folder or the next higher one. Some servers cut off parameters before they look, some
-/// white space.
+/// Whether the segment is this folder or the one above. Some servers first cut off parameters, some white space.
 fn is_dots(segment: &[u8]) -> bool {
     let name = segment.split(|byte| *byte == b';').next().unwrap_or_default();
     let is_space = |byte: u8| matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | 0xa0);
@@ -48,7 +47,7 @@ fn is_dots(segment: &[u8]) -> bool {
     matches!(dots, 1 | 2) && name.iter().all(|byte| *byte == b'.' || is_space(*byte))
 }
 
-/// Every percent-encoded byte as itself, once; `%uXXXX`, which some servers know, as the character.
+/// Decodes every percent-encoded byte once, and `%uXXXX`, which some servers know, as a character.
 fn decoded(text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     let mut left = text;
@@ -75,8 +74,8 @@ fn number(digits: &[u8]) -> Option<u32> {
     digits.iter().try_fold(0, |sum, digit| Some(sum * 16 + char::from(*digit).to_digit(16)?))
 }
 
-/// The text as a reader has it that takes UTF-8 in more bytes than are needed, and that takes characters for the ASCII
-/// that they look like.
+/// The text as decoded by a reader that accepts overlong UTF-8, and that takes characters for the ASCII characters that
+/// they look like.
 fn folded(text: &[u8]) -> Cow<'_, [u8]> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
@@ -166,7 +165,7 @@ mod tests {
             "/%25252e%25252e",
             "/a%00b",
             "/a%0d%0a",
-            // UTF-8 in more bytes than are needed.
+            // Overlong UTF-8.
             "/%c0%ae%c0%ae/a",
             "/%c0%2e%c0%2e/a",
             "/%e0%80%ae%e0%80%ae/a",
@@ -182,7 +181,7 @@ mod tests {
             "/..%09/a",
             "/..%c2%a0/a",
             "/..%20;x/a",
-            // The numbers of characters.
+            // Numbers of characters.
             "/%u002e%u002e/a",
             "/%U002E./a",
             "/a%u002f..%u005cb",

@@ -1,8 +1,8 @@
 //! Handlers that are HTTP endpoints: each attempt is one POST of the input, and the response is the outcome.
 //!
-//! 2xx succeeds, and its body is the result. 429, 408, 425 and 5xx ask for another attempt, after `Retry-After` if
-//! the response has it; so does a connection that cannot be made, or breaks. Every other response is final. A
-//! cancel closes the connection. `docs/workers.md` has the whole contract.
+//! 2xx succeeds, and its body is the result. 429, 408, 425 and 5xx ask for another attempt, after `Retry-After` if the
+//! response has it; so does a connection that cannot be made or breaks. Every other response is final. A cancel closes
+//! the connection. `docs/workers.md` has the whole contract.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,14 +22,14 @@ use crate::config::relay::Limits;
 use crate::operation::http::media_type;
 use crate::worker::{Context, Failure, Input, Outcome, Spool, Worker};
 
-/// How much of the body of a refusal is read for its message.
+/// How much of a refusal's body is read for its message, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4 << 10;
-/// Longest `Retry-After` that is kept; the service takes no longer delay.
+/// The longest `Retry-After` that is used, because the service accepts no longer delay.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(24 * 3600);
 /// Header fields that describe the body beside its type; they are sent and recorded with it.
 const OF_THE_BODY: [HeaderName; 3] = [CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_DISPOSITION];
 
-/// An endpoint that is ready to be asked.
+/// An endpoint that is ready for calls.
 #[derive(Debug)]
 pub struct Caller {
     endpoint: Endpoint,
@@ -38,7 +38,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Asks `endpoint` for the operations of `kind`; results have at most `max_result_bytes`. Nothing is connected yet.
+    /// Calls `endpoint` for operations of `kind`; results have at most `max_result_bytes`. Connects later.
     pub fn new(kind: &str, endpoint: Endpoint, max_result_bytes: u64) -> Result<Self, TrustError> {
         let limits = Limits { connect_timeout: endpoint.connect_timeout, ..Limits::default() };
         let upstream = Upstream::new(&Way {
@@ -52,7 +52,7 @@ impl Caller {
         Ok(Self { endpoint, upstream, max_result_bytes })
     }
 
-    /// The worker that serves `kind` too, by asking the endpoint.
+    /// Adds a handler for `kind` to the worker, which calls the endpoint.
     pub fn serve(self, worker: Worker, kind: &str) -> Worker {
         let caller = Arc::new(self);
         worker.streaming_handler(kind, move |context| {
@@ -61,7 +61,7 @@ impl Caller {
         })
     }
 
-    /// One attempt. The request ends where this future does.
+    /// Makes one attempt. Dropping this future ends the request.
     async fn run(&self, context: &Context) -> Result<Outcome, Failure> {
         let timeout = self.endpoint.attempt_timeout;
         let late = || unanswered(&UpstreamError::Timeout(timeout));
@@ -81,7 +81,7 @@ impl Caller {
         *request.method_mut() = Method::POST;
         *request.headers_mut() = self.headers(context).await?;
         let target = self.endpoint.url.target.clone();
-        // A connection that was used before may be closed under the request, and then it is not known whether it was received.
+        // A reused connection may close during the request, and then nobody knows whether it was received.
         let answer = self.upstream.exchange(request, target, Over::Fresh).await;
         let response = answer.map_err(|error| unanswered(&error))?;
         match response.status() {
@@ -106,7 +106,7 @@ impl Caller {
             let field = name.zip(HeaderValue::try_from(value).ok());
             headers.extend(field);
         };
-        // What cannot stand in a header field is left out.
+        // Labels that are invalid in a header field are left out.
         for (key, value) in context.labels() {
             say(&format!("label-{key}"), value);
         }
@@ -185,14 +185,14 @@ async fn field_value(name: &HeaderName, value: &FieldValue) -> Result<HeaderValu
     let value = text.and_then(|text| {
         HeaderValue::try_from(text.trim_end()).map_err(|_| "it has a control character".to_owned())
     });
-    // Of this machine's state: it can be mended while operations wait.
+    // The error is in this machine's state, which can be corrected while operations wait.
     value.map(secret).map_err(|why| {
         let why = format!("the header field {name} cannot be sent: {why}");
         Failure::retryable("ENDPOINT_NOT_ASKED", why).with_status_code(Code::Unavailable)
     })
 }
 
-/// Not to be shown by logs.
+/// Marks the value as secret for logs.
 fn secret(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
     value
@@ -203,7 +203,7 @@ fn unkept(error: std::io::Error) -> Failure {
     Failure::retryable("RESULT_NOT_KEPT", why).with_status_code(Code::Unavailable)
 }
 
-/// There is no answer. Another attempt may get one: attempts are made at least once anyway.
+/// The failure without a response. Another attempt may get one: attempts are made at least once anyway.
 fn unanswered(error: &UpstreamError) -> Failure {
     let (code, status) = match error {
         UpstreamError::Timeout(_) => ("ENDPOINT_TIMEOUT", Code::DeadlineExceeded),
@@ -216,7 +216,7 @@ fn unanswered(error: &UpstreamError) -> Failure {
     Failure::retryable(code, message).with_status_code(status)
 }
 
-/// The failure that a response other than 2xx means.
+/// The failure for a response other than 2xx.
 async fn refusal(response: Response<Body>) -> Failure {
     let (parts, body) = response.into_parts();
     let status = parts.status;
@@ -245,7 +245,7 @@ async fn refusal(response: Response<Body>) -> Failure {
     }
 }
 
-/// Code and message of a refusal in JSON, such as a problem document (RFC 9457).
+/// The code and message of a refusal in JSON, such as a problem document (RFC 9457).
 #[derive(Default)]
 struct Told {
     code: Option<String>,
@@ -276,7 +276,7 @@ async fn beginning(mut body: Body) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// When a response asks to be asked again: seconds or a date.
+/// The delay that a response asks for, in seconds or as a date.
 pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let said = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let delay = match said.parse() {
@@ -294,7 +294,7 @@ fn until(date: SystemTime) -> Duration {
     date.duration_since(SystemTime::now()).unwrap_or_default()
 }
 
-/// The canonical code that is nearest to the status.
+/// The canonical code that is closest to the status.
 fn status_code(status: StatusCode) -> Code {
     match status.as_u16() {
         400 | 422 => Code::InvalidArgument,

@@ -1,8 +1,8 @@
 //! Executes the requests that became operations, as a worker of the mount's kind.
 //!
-//! The upstream's response, whatever its status, is the result (`recording` makes it). A request with a method that
-//! is not idempotent is sent at most once, over a new connection: only connecting is tried again; any later failure
-//! is final, and its error says so.
+//! The upstream's response, whatever its status, is the result (made by `recording`). A request with a method that is
+//! not idempotent is sent at most once, over a new connection: only connecting is retried; any later failure is final,
+//! and its error says so.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::client::Client;
 use crate::config::relay::Mount;
 use crate::worker::{CancelCause, Context, Failure, Input, Outcome, Worker};
 
-/// The first wait before connecting again; each further one is twice as long.
+/// The first wait before connecting again; doubled each time.
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
 
@@ -47,7 +47,7 @@ async fn run(mounted: &Mounted, context: &Context, most: u64) -> Result<Outcome,
     }
 }
 
-/// A request that must not be sent again, and whose response is lost.
+/// The failure of a request that must not be sent again and whose response is lost.
 fn interrupted(why: &str) -> Failure {
     let message = format!(
         "{why} while the upstream worked on the request, which is not tried again because its \
@@ -65,7 +65,7 @@ struct Call {
 }
 
 impl Call {
-    /// Takes nothing on trust: an operation of this kind can be submitted by anybody who can submit.
+    /// Checks everything, because any submitter can submit an operation of this kind.
     fn read(mount: &Mount, context: &Context) -> Result<Self, Failure> {
         let invalid = |rule: &str| {
             Failure::permanent("INVALID_REQUEST", format!("the input {rule}"))
@@ -117,8 +117,8 @@ impl Call {
         recording.await.unwrap_or_else(|_| Err(recorder.lost("UPSTREAM_TIMEOUT", &late)))
     }
 
-    /// The response. A method that is not idempotent connects as often as others are attempted, if there is time for
-    /// it: that nothing was sent must not end as a time-out, after which nobody knows.
+    /// Sends the request and returns the response. With a method that is not idempotent, only connecting is retried, if
+    /// there is time: "nothing was sent" must not become a time-out, which would leave that open.
     async fn send(
         &self,
         mounted: &Mounted,
@@ -153,7 +153,7 @@ impl Call {
     }
 }
 
-/// The body from its beginning: at hand, or read as it is sent.
+/// The body from its beginning: from memory, or read while it is sent.
 pub(super) async fn body(input: &Input) -> Result<Body, Failure> {
     if input.size_bytes() == input.bytes().len() as u64 {
         return Ok(Body::from(input.bytes().clone()));
@@ -167,13 +167,13 @@ pub(super) async fn body(input: &Input) -> Result<Body, Failure> {
     Ok(Body::from_stream(pieces))
 }
 
-/// The request's media type is what its fields say, if there are any; one without a value stands for none. Otherwise
-/// it is the input's.
+/// Sets the media type: that of the request's own fields, if there are any (one without a value means none); otherwise
+/// the input's.
 fn set_content_type(headers: &mut HeaderMap, input: &Input) {
     let said: Vec<HeaderValue> = headers.get_all(CONTENT_TYPE).iter().cloned().collect();
     headers.remove(CONTENT_TYPE);
     if said.is_empty() {
-        // Nothing of no type, as submissions that are no request of the relay's may say: the form's default.
+        // An empty input with the form's default type has no media type. Submissions that bypass the relay may be so.
         let is_default =
             input.size_bytes() == 0 && input.content_type() == "application/octet-stream";
         let content_type = HeaderValue::try_from(input.content_type()).ok();

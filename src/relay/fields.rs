@@ -30,7 +30,7 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Takes out what belongs to one connection.
+/// Removes the fields that belong to one connection.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
@@ -39,7 +39,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|field| field.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
         .collect();
-    // Its length is what the message's own framing says; a second word on it is how smuggling starts.
+    // The message's framing states the length; a second statement enables request smuggling.
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
     }
@@ -51,7 +51,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Leaves what the mount passes on. What the body is and how long it is goes with the body.
+/// Removes the fields that the mount does not pass on. Those that describe the body pass unless denied.
 pub fn apply_policy(headers: &mut HeaderMap, policy: &Headers) {
     let of_the_body = [CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE];
     retain(headers, |name| {
@@ -60,8 +60,8 @@ pub fn apply_policy(headers: &mut HeaderMap, policy: &Headers) {
     });
 }
 
-/// Takes out what an operation must not keep: fields that look like credentials and those named `own`, in which a
-/// mount's clients say who they are. The policy may except any by name.
+/// Removes fields that an operation must not keep: those that look like credentials, and `own`, by which a mount's
+/// clients identify themselves. The policy can except fields by name.
 pub fn strip_credentials(headers: &mut HeaderMap, policy: &Headers, own: Option<&HeaderName>) {
     retain(headers, |name| {
         let is_secret = is_credential(name.as_str()) || own == Some(name);
@@ -76,7 +76,7 @@ fn retain(headers: &mut HeaderMap, keeps: impl Fn(&HeaderName) -> bool) {
     }
 }
 
-/// The trace that an attempt is part of, if its submission had one, instead of what was recorded.
+/// Replaces the recorded trace by the attempt's, if the submission had one.
 pub fn set_trace(headers: &mut HeaderMap, parent: &str, state: &str) {
     if parent.is_empty() {
         return;
@@ -89,7 +89,7 @@ pub fn set_trace(headers: &mut HeaderMap, parent: &str, state: &str) {
     }
 }
 
-/// Joins the pieces that HTTP/2 lets clients make of a `Cookie` (RFC 9113, section 8.2.3): HTTP/1.1 has one field.
+/// Joins the parts into which HTTP/2 may split a `Cookie` (RFC 9113, section 8.2.3): HTTP/1.1 has one field.
 pub fn join_cookies(headers: &mut HeaderMap) {
     let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
     if pieces.len() > 1
@@ -99,7 +99,7 @@ pub fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// Frames a request by its body. A length that the client stated is stated again, also that of nothing.
+/// Frames a request by its body. A length that the client stated is stated again, even 0.
 pub fn frame(headers: &mut HeaderMap, size: Option<u64>) {
     let is_stated = headers.remove(CONTENT_LENGTH).is_some();
     match size {
@@ -107,15 +107,15 @@ pub fn frame(headers: &mut HeaderMap, size: Option<u64>) {
         Some(size) => {
             headers.insert(CONTENT_LENGTH, size.into());
         }
-        // Said aloud, because without it the client library sends no body with a GET.
+        // Stated explicitly, because without it the client library sends no body with a GET.
         None => {
             headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
     }
 }
 
-/// Says for whom the request is sent on. Who came before is kept, as it was claimed; host and scheme are what
-/// this server saw. The host itself is the upstream's to be named by the connection.
+/// Adds the client for whom the request is sent. Earlier hops are kept as claimed; host and scheme are what this server
+/// saw. The `Host` itself is set by the connection.
 pub fn add_forwarded(
     headers: &mut HeaderMap,
     peer: Option<IpAddr>,
@@ -138,7 +138,7 @@ pub fn add_forwarded(
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static(scheme));
 }
 
-/// Says that the message came through here.
+/// Adds this server to `Via`.
 pub fn add_via(headers: &mut HeaderMap, version: http::Version) {
     let via = match version {
         http::Version::HTTP_2 => HeaderValue::from_static("2 longrun"),

@@ -1,4 +1,4 @@
-//! Allowed addresses, checked where the connection is made, so that a name cannot resolve to another address after the check.
+//! Checks addresses when the connection is made, so that a name cannot resolve to another one after the check.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use crate::operation::callback::literal;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The system's resolver, without the addresses that are not allowed.
+/// The system's resolver, which returns only allowed addresses.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
     inner: GaiResolver,
@@ -22,12 +22,12 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// Lets all addresses through, or those that are allowed.
+    /// Allows all addresses, or only those in `allowed`.
     pub(super) fn new(allowed: Option<Arc<Destinations>>) -> Self {
         Self { inner: GaiResolver::new(), allowed }
     }
 
-    /// Refuses an address in place of a name, because it never passes the resolver.
+    /// Refuses a literal address, because it never passes the resolver.
     pub(super) fn check_literal(&self, uri: &Uri) -> Result<(), String> {
         let Some(address) = uri.host().and_then(literal) else { return Ok(()) };
         match &self.allowed {

@@ -1,34 +1,34 @@
 //! URLs in an upstream's response, made usable for clients of the mount: pure functions of text.
 //!
-//! An upstream names itself by an address that clients may not reach, or by a path that is another one here. A URL
-//! relative to the request's URL means something else when the response is repeated under another URL.
+//! An upstream names itself by an address that clients may not reach, or by a path that is different here. A URL
+//! relative to the request's URL has another meaning when the response is repeated under another URL.
 
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 
 use crate::config::relay::Mount;
 
-/// The request that was answered, and where its client stands.
+/// The request of a response, and the client's view of this server.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// The mount that it came in by.
+    /// The mount of the request.
     pub mount: &'a Mount,
-    /// This server's URL for clients, without a slash at its end; empty where it is not known.
+    /// This server's URL for clients, without a trailing slash; empty if unknown.
     pub base: &'a str,
-    /// The host that the request named; the upstream was told it where the mount preserves it.
+    /// The host of the request; the upstream got it if the mount preserves it.
     pub host: Option<&'a str>,
-    /// Path and query of the request, as they follow the mount's prefix.
+    /// Path and query of the request, after the mount's prefix.
     pub target: &'a str,
 }
 
 impl Place<'_> {
-    /// Rewrites what names the upstream, if the mount wants it: for an answer to the request's own URL.
+    /// Rewrites URLs that name the upstream, if the mount wants it: for a response under the request's own URL.
     pub fn rewrite(&self, headers: &mut HeaderMap) {
         if self.mount.rewrite_locations {
             edit(headers, |reference| self.at_mount(reference));
         }
     }
 
-    /// The same, and makes every other reference absolute: for an answer that is repeated under another URL.
+    /// Like [`Self::rewrite`], and makes all other references absolute: for a response under another URL.
     pub fn resolve(&self, headers: &mut HeaderMap) {
         edit(headers, |reference| {
             let rewritten = self.at_mount(reference).filter(|_| self.mount.rewrite_locations);
@@ -36,8 +36,8 @@ impl Place<'_> {
         });
     }
 
-    /// The URL of the mount for one of the upstream, which has a host or at least a whole path; what has no host
-    /// gets none.
+    /// The mount's URL for one of the upstream, which must have a host or at least an absolute path; without a host,
+    /// the result has none.
     fn at_mount(&self, reference: &str) -> Option<String> {
         let upstream = &self.mount.upstream;
         let (base, path) = match split_host(reference) {
@@ -56,7 +56,7 @@ impl Place<'_> {
         is_below.then(|| format!("{base}{}{rest}", self.mount.prefix))
     }
 
-    /// Scheme and host of this server, and the path under which it is there.
+    /// Scheme and host of this server, and its path prefix.
     fn origin_and_root(&self) -> (&str, &str) {
         match split_host(self.base) {
             Some((_, _, root)) => (self.base.strip_suffix(root).unwrap_or(self.base), root),
@@ -64,7 +64,7 @@ impl Place<'_> {
         }
     }
 
-    /// The reference against the request's own URL (RFC 3986, section 5.2); `None` where it is absolute already.
+    /// The reference resolved against the request's own URL (RFC 3986, section 5.2); `None` if it is absolute already.
     fn absolute(&self, reference: &str) -> Option<String> {
         if let Some((scheme, ..)) = split_host(reference) {
             let own = self.base.split("://").next().filter(|_| self.base.contains("://"));
@@ -141,7 +141,7 @@ fn without_dots(reference: &str) -> String {
     format!("/{}{rest}", kept.join("/"))
 }
 
-/// Changes the references in the fields that have any.
+/// Changes the references in all fields that have some.
 fn edit(headers: &mut HeaderMap, change: impl Fn(&str) -> Option<String>) {
     for name in [LOCATION, CONTENT_LOCATION] {
         edit_field(headers, &name, &change);
@@ -149,7 +149,7 @@ fn edit(headers: &mut HeaderMap, change: impl Fn(&str) -> Option<String>) {
     edit_field(headers, &LINK, |links| {
         let mut edited = String::new();
         let mut left = links;
-        // A target stands between `<` and `>`; behind it, parameters may have either within quotes.
+        // A target is between `<` and `>`; parameters after it may have either in quotes.
         while let Some((before, target, behind)) = next_target(left) {
             edited.push_str(before);
             edited.push_str(change(target).as_deref().unwrap_or(target));
@@ -170,7 +170,7 @@ fn edit_field(headers: &mut HeaderMap, name: &HeaderName, change: impl Fn(&str) 
     headers.extend(values.into_iter().map(|value| (name.clone(), value)));
 }
 
-/// The text up to the next link's target, `<` included; the target; and the rest, from `>` on.
+/// The text up to the next link's target, with `<`; the target; and the rest, from `>`.
 fn next_target(text: &str) -> Option<(&str, &str, &str)> {
     let (mut quoted, mut escaped) = (false, false);
     let begin = text.find(|character| {
@@ -199,7 +199,7 @@ mod tests {
         crate::config::file::parse(&text, &no_files).unwrap().relay.remove(0)
     }
 
-    /// What becomes of a reference passed through, and of one that is repeated elsewhere.
+    /// A reference as passed through, and as repeated under another URL.
     fn both(mount: &Mount, base: &str, field: HeaderName, reference: &str) -> [String; 2] {
         let place = Place { mount, base, host: Some("front.test"), target: "/things/7?x=1" };
         [Place::rewrite, Place::resolve].map(|edit| {

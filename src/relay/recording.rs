@@ -1,8 +1,8 @@
 //! Records the upstream's response in the operation, or the error if it cannot be stored.
 //!
-//! A response is a fact: the upstream received the request, and perhaps it took effect. The form of the response
-//! must never become a failure that reads as if nothing had happened. Parts that do not fit are omitted with a
-//! warning; if a response cannot be kept at all, the failure has its status.
+//! A response proves that the upstream received the request, which may have taken effect. So the form of a response
+//! must never become a failure that reads as if nothing had happened. Parts that do not fit are omitted with a warning;
+//! if a response cannot be stored at all, the failure has its status.
 
 use axum::body::Body;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION};
@@ -16,10 +16,10 @@ use crate::operation::http::media_type;
 use crate::operation::{HttpEnvelope, HttpHeader};
 use crate::worker::{Failure, Outcome, Problem, Spool};
 
-/// Most bytes of a `Location` that a failure tells.
+/// The maximum length of a `Location` in a failure, in bytes.
 const MAX_LOCATION_BYTES: usize = 1_000;
 
-/// There is no answer.
+/// The failure without a response.
 pub(super) fn unanswered(error: &UpstreamError, is_idempotent: bool) -> Failure {
     let (code, status, rest) = match error {
         UpstreamError::Unreachable(_) => {
@@ -29,7 +29,7 @@ pub(super) fn unanswered(error: &UpstreamError, is_idempotent: bool) -> Failure 
         UpstreamError::Timeout(_) => ("UPSTREAM_TIMEOUT", Code::DeadlineExceeded, UNCERTAIN),
         UpstreamError::Unreadable(_) => ("UPSTREAM_UNREADABLE", Code::Unavailable, RECEIVED),
     };
-    // An answer that cannot be read is not read the next time either.
+    // A response that could not be read will not be readable the next time either.
     let is_worth_it = is_idempotent && !matches!(error, UpstreamError::Unreadable(_));
     let failure = if is_worth_it {
         Failure::retryable(code, error.to_string())
@@ -44,7 +44,7 @@ const UNCERTAIN: &str = "the request is not tried again because its method is no
 const RECEIVED: &str =
     "the request was received and is not tried again; assume that it took effect";
 
-/// Records one answer.
+/// Records one response.
 #[derive(Debug)]
 pub(super) struct Recorder<'a> {
     policy: &'a Headers,
@@ -60,7 +60,7 @@ impl<'a> Recorder<'a> {
         Self { policy, is_idempotent, status: response.status(), location }
     }
 
-    /// The answer as the operation's result; its body has at most `most` bytes.
+    /// The response as the operation's result; its body may have at most `most` bytes.
     pub(super) async fn record(
         &self,
         response: Response<Body>,
@@ -96,7 +96,7 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// There is an answer, and it is lost.
+    /// The failure for a response that was lost.
     pub(super) fn lost(&self, code: &str, why: &dyn std::fmt::Display) -> Failure {
         let status = self.status.as_u16();
         let effect = match self.status.is_client_error() || self.status.is_server_error() {
@@ -122,23 +122,23 @@ impl<'a> Recorder<'a> {
     }
 }
 
-/// The kept part of a header.
+/// The stored part of a header.
 struct Kept {
-    /// For the payload.
+    /// The payload's media type.
     content_type: String,
     headers: Vec<HttpHeader>,
-    /// The number of fields without room.
+    /// The number of fields for which there was no room.
     left_out: usize,
 }
 
-/// `size` is that of the body.
+/// `size` is the body's.
 fn keep(policy: &Headers, mut headers: HeaderMap, size: u64) -> Kept {
     fields::strip_hop_by_hop(&mut headers);
     fields::strip_credentials(&mut headers, policy, None);
     let said = headers.get_all(CONTENT_TYPE).iter().map(http::HeaderValue::as_bytes);
     let (content_type, verbatim) = media_type(said);
     headers.remove(CONTENT_TYPE);
-    // Of an answer to HEAD, or a 304: the length of what they do not have.
+    // In a response to HEAD, or a 304, this is the length of the omitted body.
     if headers.get(CONTENT_LENGTH).is_some_and(|length| *length == size.to_string().as_str()) {
         headers.remove(CONTENT_LENGTH);
     }

@@ -6,7 +6,7 @@ use super::devious::Devious;
 pub use super::devious::check;
 use crate::operation::query;
 
-/// The part of `path` after `prefix`, from its slash on; `None` if `path` is not under it.
+/// The part of `path` after `prefix`, including its slash; `None` if `path` is not under it.
 pub fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
     let rest = path.strip_prefix(prefix)?;
     match rest.as_bytes().first() {
@@ -19,25 +19,25 @@ pub fn below<'a>(prefix: &str, path: &'a str) -> Option<&'a str> {
 /// A request's path and query on their way to an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Onward {
-    /// Path and query without the trigger, as they follow the prefix.
+    /// Path and query without the trigger, after the prefix.
     pub target: String,
-    /// The parameter that asks for an operation, if it was given.
+    /// The parameter that requests an operation, if it was given.
     pub trigger: Option<Trigger>,
 }
 
-/// A parameter that asks for an operation, as it was given.
+/// A parameter that requests an operation, as given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trigger {
-    /// Name and value as they were written.
+    /// Name and value as written.
     pub text: String,
-    /// How many parameters of the target stood before it.
+    /// The number of parameters before it.
     pub position: usize,
 }
 
 impl Onward {
-    /// Reads path and query: the parameter `name` with one of `values` asks for an operation, and then neither it
-    /// nor the parameter `own` is for the upstream. They are known by what they say, however it is written. All else
-    /// stays as it is, byte for byte.
+    /// Parses path and query: the parameter `name` with one of `values` requests an operation, and then neither it nor
+    /// the parameter `own` goes to the upstream. They are compared after decoding. Everything else stays unchanged,
+    /// byte for byte.
     pub fn of(
         rest: &str,
         query: Option<&str>,
@@ -96,10 +96,10 @@ mod tests {
             ("async=1&async=true", None, "/x", Some(("async=1", 0))),
             ("async=1&s=1&t=2", Some("s"), "/x?t=2", Some(("async=1", 0))),
             ("t=2&%73=1&u&async=1", Some("s"), "/x?t=2&u", Some(("async=1", 2))),
-            // Another way to write the same.
+            // Other encodings of the same value.
             ("a&async=%31", None, "/x?a", Some(("async=%31", 1))),
             ("%61sync=tr%75e&a", None, "/x?a", Some(("%61sync=tr%75e", 0))),
-            // And what is not the same.
+            // Different values.
             ("async=%2531&async=t+rue", None, "/x?async=%2531&async=t+rue", None),
             ("async=false&asyncx=1&s", Some("s"), "/x?async=false&asyncx=1&s", None),
             ("async=%ff&%ff=1", None, "/x?async=%ff&%ff=1", None),

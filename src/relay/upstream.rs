@@ -17,49 +17,48 @@ use super::way::Way;
 use crate::config::relay::Limits;
 use crate::operation::Destinations;
 
-/// No upstream yet.
+/// A placeholder for an upstream that is given later.
 static NOWHERE: LazyLock<Authority> = LazyLock::new(|| Authority::from_static("upstream.invalid"));
 
 /// The connections to one upstream. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Keeps connections for the requests to come.
+    /// Keeps connections for later requests.
     pooled: Client<Connector, Body>,
-    /// Makes a connection for each request.
+    /// Opens a connection for each request.
     fresh: Client<Connector, Body>,
     scheme: Scheme,
     authority: Authority,
 }
 
-/// The connection for a request.
+/// The choice of a connection for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
-    /// One that has been used before, if there is one. It may be closed by the upstream at any time, also just while
-    /// the request is sent.
+    /// A used one, if there is one. The upstream may close it at any time, even while the request is sent.
     Any,
-    /// One that is made for this request: for those that must not be lost and cannot be sent again.
+    /// A new one: for requests that must not be lost and cannot be sent again.
     Fresh,
 }
 
-/// Why there is no answer from an upstream.
+/// Why an upstream gave no response.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// No connection: nothing was sent.
     #[error("the upstream cannot be reached: {0}")]
     Unreachable(String),
-    /// The connection broke: it is not known whether the request was received.
+    /// The connection broke: the request may or may not have been received.
     #[error("the upstream did not answer: {0}")]
     Broken(String),
-    /// The upstream has answered, so it has the request, but the answer is not one of HTTP/1.1.
+    /// The upstream received the request, but its response is not HTTP/1.1.
     #[error("the upstream's answer cannot be read: {0}")]
     Unreadable(String),
-    /// The time was up: it is not known whether the request was received.
+    /// The time limit was reached: the request may or may not have been received.
     #[error("the upstream did not answer within {}", humantime::format_duration(*.0))]
     Timeout(Duration),
 }
 
 impl Upstream {
-    /// The upstream at the end of `way`, over HTTP/1.1, within TLS where its URL says so.
+    /// The upstream at `way`, over HTTP/1.1, with TLS if its URL says so.
     pub fn new(way: &Way<'_>) -> Result<Self, TrustError> {
         let connector = Connector::new(way)?;
         let mut builder = Client::builder(TokioExecutor::new());
@@ -74,8 +73,8 @@ impl Upstream {
         Ok(Self { pooled, fresh, scheme, authority })
     }
 
-    /// Upstreams whose URLs are no part of the configuration: [`Upstream::to`] names one. Only addresses that `guard` allows
-    /// are connected to. Where the system has no certificates, none within TLS is reached.
+    /// Upstreams whose URLs are not in the configuration: [`Upstream::to`] names one. Connects only to addresses that
+    /// `guard` allows. If the system has no certificates, TLS upstreams cannot be reached.
     pub fn guarded(
         ca_file: Option<&Path>,
         connect_timeout: Duration,
@@ -99,15 +98,15 @@ impl Upstream {
         }
     }
 
-    /// The same connections, to another place.
+    /// The same connection settings, for another host.
     #[must_use]
     pub fn to(&self, scheme: Scheme, authority: Authority) -> Self {
         Self { scheme, authority, ..self.clone() }
     }
 
-    /// Sends a request to `target` there; returns when the header of the response is in. A request that can be sent
-    /// again is, once and over a fresh connection, if the first one breaks: it has a body of nothing and an
-    /// idempotent method. Of any other only what has not reached the connection is.
+    /// Sends a request to `target`; returns when the response's header has arrived. If the connection breaks, a request
+    /// with an idempotent method and an empty body is sent once more, over a new connection; any other request only if
+    /// nothing of it was written to the connection.
     pub async fn exchange(
         &self,
         mut request: Request<Body>,
@@ -133,7 +132,7 @@ impl Upstream {
     }
 }
 
-/// The same request, which has no body.
+/// A copy of a request without a body.
 fn empty_copy(request: &Request<Body>) -> Request<Body> {
     let mut copy = Request::new(Body::empty());
     copy.method_mut().clone_from(request.method());
@@ -158,7 +157,7 @@ async fn once(
     }
 }
 
-/// Whether something came back that is no answer.
+/// Whether something was received that is not a response.
 fn is_unreadable(error: &(dyn Error + 'static)) -> bool {
     let mut error = Some(error);
     while let Some(one) = error {
@@ -170,7 +169,7 @@ fn is_unreadable(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// An error with its sources, each said once.
+/// An error with its sources, each once.
 fn whole(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -17,16 +17,16 @@ pub struct Way<'a> {
     pub scheme: &'a Scheme,
     /// Host and port.
     pub authority: &'a Authority,
-    /// The certificates that alone are trusted, in place of the system's.
+    /// The only trusted certificates, instead of the system's.
     pub ca_file: Option<&'a Path>,
-    /// The addresses that may be connected to, if not all may.
+    /// The allowed addresses; `None`: all.
     pub guard: Option<Arc<Destinations>>,
-    /// Time limits, and how much a header may be.
+    /// Time limits, and the maximum size of a header.
     pub limits: &'a Limits,
 }
 
 impl<'a> Way<'a> {
-    /// The way to a mount's upstream.
+    /// The address of a mount's upstream.
     pub fn of(mount: &'a Mount) -> Self {
         Self {
             owner: format!("the relay {}", mount.name),

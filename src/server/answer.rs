@@ -1,4 +1,4 @@
-//! The body of a response on its way out: in pieces, so that the connection buffers no more than the client reads,
+//! The body of a response while it is sent: in pieces, so that the connection buffers no more than the client reads,
 //! and with the resources that the call holds until then.
 
 use std::pin::Pin;
@@ -13,13 +13,13 @@ use super::places::Busy;
 use super::resets::Counted;
 use crate::service::CallRoom;
 
-/// Most bytes of an answer that are handed over at once. What is handed over waits within the connection, whether the
-/// client has room or not.
+/// The maximum size of a piece, in bytes. A piece that was passed on waits in the connection, whether or not the client
+/// has room.
 const PIECE: usize = 64 << 10;
 
 type Error = <AnswerBody as HttpBody>::Error;
 
-/// A body, which is given out in pieces.
+/// A body that is passed on in pieces.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Counted<AnswerBody>,
@@ -30,7 +30,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// The answer of a call that has taken `room`, and makes its connection `busy`.
+    /// The response of a call that has taken `room`, and makes its connection `busy`.
     pub(super) fn new(body: Counted<AnswerBody>, room: Arc<CallRoom>, busy: Option<Busy>) -> Self {
         room.made();
         Self { body, rest: Bytes::new(), room, _busy: busy }

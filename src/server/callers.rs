@@ -19,7 +19,7 @@ use crate::operation::secret::Secret;
 use crate::service::keys::{KeyText, Keys, ServerSecret};
 use crate::store::Store;
 
-/// The ways to identify callers, and the tasks behind them.
+/// The ways to identify callers, and their tasks.
 pub(super) struct Callers {
     pub(super) keys: Keys,
     pub(super) authenticator: Authenticator,
@@ -28,7 +28,7 @@ pub(super) struct Callers {
 }
 
 impl Callers {
-    /// Reads the secret and the keys, and makes the first key if it is asked for.
+    /// Reads the secret and the keys, and makes the first key if that is configured.
     pub(super) async fn open(
         config: &ServeConfig,
         store: &Arc<dyn Store>,
@@ -87,7 +87,7 @@ impl Callers {
         Ok(Self { keys, authenticator, file, token_keys })
     }
 
-    /// Keeps what is known up to date.
+    /// Starts the tasks that keep keys up to date.
     pub(super) fn spawn(self, tasks: &mut Tasks, stop: &CancellationToken) {
         tasks.spawn("last uses of keys", self.keys.run(stop.clone()));
         if let Some(file) = self.file {
@@ -99,7 +99,7 @@ impl Callers {
     }
 }
 
-/// A secret of a file.
+/// The secret in a file.
 fn secret(path: &Path) -> anyhow::Result<Secret> {
     auth::is_private(path, "--secret-file")?;
     let bytes = fs::read(path)
@@ -114,8 +114,8 @@ fn secret(path: &Path) -> anyhow::Result<Secret> {
     Ok(Secret::of(&bytes))
 }
 
-/// Writes a first key to a file, if there is none. The file is there before the key is good, and has its name only if it
-/// is: a crash in between leaves `FILE.new`, with a key that is good or of no use.
+/// Writes a first key to a file, if there is none. The file exists before the key is valid, and gets its name only
+/// afterwards: a crash in between leaves `FILE.new`, whose key is either valid or useless.
 async fn bootstrap(keys: &Keys, clock: &dyn Clock, path: PathBuf) -> anyhow::Result<()> {
     if keys.has_any() {
         return Ok(());

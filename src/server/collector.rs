@@ -1,5 +1,5 @@
-//! Takes care of storage: deletes objects that are no longer needed (those of removed operations at once, orphans
-//! of crashes at start and every hour), and notices when the store's file is removed.
+//! Looks after storage: deletes objects that are no longer needed (those of removed operations at once, orphans of
+//! crashes at start and every hour), and notices when the store's file is removed.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::objects::{Objects, sweep};
 use crate::operation::ObjectId;
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
-/// How often the store is asked whether its file is still there.
+/// How often the store is asked whether its file still exists.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The task's state.
 pub(super) struct Collector {
     pub(super) engine: Engine,
     pub(super) objects: Objects,
-    /// Objects of operations that are gone.
+    /// Objects of removed operations.
     pub(super) discarded: mpsc::Receiver<ObjectId>,
 }
 
 impl Collector {
-    /// Works until `stop`.
+    /// Runs until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         let engine = self.engine.clone();
         let work = async { tokio::join!(self.collect(), check(&engine)) };
@@ -47,7 +47,7 @@ impl Collector {
     }
 
     async fn sweep(&self) {
-        // A commit whose outcome is unknown may refer to objects of which the store does not know yet.
+        // A commit in doubt may refer to objects that the store does not know yet.
         if *self.engine.store_health().borrow() != StoreHealth::Writable {
             return;
         }

@@ -1,6 +1,6 @@
 //! One connection: its limits, its requests, its end.
 //!
-//! Serves connections of every listener; it accepts none, and knows no route but those of health.
+//! Serves connections of every listener; it accepts none, and knows no routes except those of health.
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -29,22 +29,22 @@ use super::{CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, STREAM_WINDOW_BYTES
 use crate::metrics::{Metered, Meters};
 use crate::service::{AnswerRoom, ConnectionTenants};
 
-// Long streams must outlive proxies, which cut what is silent for a minute, and notice dead peers.
+// Long streams must outlive proxies, which cut connections after a minute of silence, and must notice dead peers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(15);
-/// The largest header, the request line included: room for what browsers send, large cookies included. HTTP/1
-/// takes 100 fields besides.
+/// The largest header with the request line, in bytes: room for browsers' headers with large cookies. HTTP/1
+/// additionally limits the number of fields to 100.
 const MAX_HEADER_BYTES: u32 = 64 << 10;
-/// Streams that a client has reset before they were accepted, at once: while the server is held up they queue, as
-/// many as a client can have open. [`ResetBudget`] limits resets over time.
+/// How many streams a client may reset before they are accepted: while the server is busy they queue, at most as many
+/// as a client can have open. [`ResetBudget`] limits resets over time.
 const MAX_PENDING_RESETS: usize = MAX_CONCURRENT_STREAMS as usize;
-/// Streams that broke a rule of the protocol, in the life of a connection. DATA of a call that was answered before it
-/// was sent whole counts as well, and proxies keep connections for long.
+/// How many streams may break a rule of the protocol during a connection. DATA of a call whose response came before all
+/// of it was sent counts too, and proxies keep connections for long.
 const MAX_ERROR_RESETS: usize = 16_384;
-/// The questions about health.
+/// The paths of health checks.
 const HEALTH: [&str; 3] = ["/livez", "/readyz", "/grpc.health.v1.Health/Check"];
 
-/// How connections are served. Cheap to clone.
+/// The settings of connections, and their tasks. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     builder: auto::Builder<Tracked>,
@@ -55,7 +55,7 @@ pub(super) struct Connections {
     tasks: TaskTracker,
 }
 
-/// Runs what a connection has to run beside itself, which is its streams, as tasks that are waited for.
+/// Runs the tasks of a connection's streams so that their end can be awaited.
 #[derive(Clone, Debug)]
 struct Tracked(TaskTracker);
 
@@ -70,8 +70,8 @@ where
 }
 
 impl Connections {
-    /// Connections to `front`, which have `header_timeout` for the header of each request, and may be idle for
-    /// as long between requests of HTTP/1, and for `idle_timeout` without any call.
+    /// Connections to `front`, with `header_timeout` for the header of each request and between two requests of HTTP/1,
+    /// and `idle_timeout` for a connection without any call.
     pub(super) fn new(front: Front, header_timeout: Duration, idle_timeout: Duration) -> Self {
         let tasks = TaskTracker::new();
         let mut builder = auto::Builder::new(Tracked(tasks.clone()));
@@ -95,8 +95,8 @@ impl Connections {
         Self { builder, front, header_timeout, idle_timeout, room, tasks }
     }
 
-    /// Serves one connection to its end, or until `closing` and the end of the requests under way. Each
-    /// request carries `origin`. A connection within the process has no `place`, and none to give up.
+    /// Serves one connection to its end, or until `closing` and the end of its running requests. Each request carries
+    /// `origin`. A connection within the process has no `place`.
     pub(super) fn serve<I>(
         &self,
         io: I,
@@ -119,8 +119,7 @@ impl Connections {
             request.extensions_mut().extend(origin.clone());
             let call = Call::new(&budget);
             let (room, busy) = (share.call(), seat.as_ref().map(Place::call));
-            // Over HTTP/1 a call that is given up takes its connection along, and a body of known length is not
-            // asked for its end.
+            // Over HTTP/1 a cancelled call ends its connection, and the end of a body with known length is not polled.
             let has_end = request.version() == Version::HTTP_2 && request.method() != Method::HEAD;
             let is_let_in = seat.as_ref().is_none_or(|seat| !seat.is_for_health())
                 || HEALTH.contains(&request.uri().path());
@@ -168,19 +167,19 @@ impl Connections {
         &self.front.meters
     }
 
-    /// The time for what comes before a request.
+    /// The time limit before the first request.
     pub(super) fn header_timeout(&self) -> Duration {
         self.header_timeout
     }
 
-    /// Waits until nothing of any connection runs any more.
+    /// Waits until no task of any connection runs any more.
     pub(super) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
 }
 
-/// The answer where there is room for questions about health only.
+/// The response if there is only room for health checks.
 fn full(version: Version) -> Response<AnswerBody> {
     let body = Metered::uncounted(axum::body::Body::empty());
     let mut response = Response::new(AnswerBody::Right(body));

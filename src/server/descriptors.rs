@@ -1,4 +1,4 @@
-//! The files of `--descriptor-set`: read at the start, and again at SIGHUP.
+//! The files of `--descriptor-set`: read at the start, and again on SIGHUP.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -8,15 +8,15 @@ use std::sync::Arc;
 use crate::grpc::Reflection;
 use crate::proto::types::{DescriptorSet, KnownTypes, Types, TypesError};
 
-/// The largest file of descriptors.
+/// The largest descriptor file, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
-/// The most of them.
+/// The maximum number of files.
 const MAX_FILES: usize = 32;
 
 /// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DescriptorsError {
-    /// There are too many.
+    /// There are too many files.
     #[error(
         "--descriptor-set must be given at most {MAX_FILES} times; one file can hold many .proto files"
     )]
@@ -29,7 +29,7 @@ pub enum DescriptorsError {
         /// The error.
         error: std::io::Error,
     },
-    /// It is larger than any set of descriptors should be.
+    /// The file is larger than any descriptor set should be.
     #[error(
         "--descriptor-set {} must be at most {} MiB: omit source information and types that you do not need",
         .0.display(), MAX_FILE_BYTES >> 20
@@ -41,12 +41,12 @@ pub enum DescriptorsError {
     /// Reflection cannot serve them.
     #[error("reflection cannot serve the files of --descriptor-set: {0}")]
     Reflection(anyhow::Error),
-    /// Reading did not come to its end.
+    /// The reading task was cancelled.
     #[error("the files of --descriptor-set cannot be read: {0}")]
     CutOff(tokio::task::JoinError),
 }
 
-/// The types of others that a server knows by its files. Cheap to clone.
+/// The types in the server's descriptor files. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Descriptors {
     files: Arc<[PathBuf]>,
@@ -62,7 +62,7 @@ impl Descriptors {
         Ok(descriptors)
     }
 
-    /// Reads the files again. If any of them cannot be used, all stays as it was.
+    /// Reads the files again. If any of them cannot be used, nothing changes.
     pub async fn reload(&self) -> Result<(), DescriptorsError> {
         if self.files.is_empty() {
             return Ok(());
@@ -95,7 +95,7 @@ fn read_all(files: &[PathBuf]) -> Result<Vec<DescriptorSet>, DescriptorsError> {
 
 fn read(file: &Path) -> Result<DescriptorSet, DescriptorsError> {
     let unreadable = |error| DescriptorsError::Unreadable { file: file.to_owned(), error };
-    // A pipe could be read once only, and may have no end.
+    // A pipe could be read only once, and may never end.
     if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
         return Err(unreadable(std::io::Error::other("it is not a regular file")));
     }

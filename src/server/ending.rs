@@ -11,19 +11,19 @@ use super::places::Place;
 use super::resets::ResetBudget;
 use crate::service::ConnectionRoom;
 
-/// Time for a connection that is to end for its own sake to hear so.
+/// How long a connection that must end has to notice that.
 const CUT_OFF_TIME: Duration = Duration::from_secs(1);
-/// The same for one whose place is another's already.
+/// The same, if its place has been given to another connection.
 const LEAVING_TIME: Duration = Duration::from_millis(20);
-/// How long a connection has that was let in for a question about health.
+/// How long a connection may last that was accepted for health checks only.
 const HEALTH_TIME: Duration = Duration::from_secs(2);
-/// How often a connection is looked over: for how long it is idle, and whether its client reads.
+/// How often a connection is checked: how long it has been idle, and whether its client reads.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// An action on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Say that it ends, take no more requests, and end with those under way.
+    /// Announce the end, accept no more requests, and end with the running ones.
     Close,
     /// End at once.
     End,
@@ -38,7 +38,7 @@ pub(super) struct Watched {
     pub(super) opened: Opened,
 }
 
-/// The end of one connection.
+/// Decides when one connection ends.
 #[derive(Debug)]
 pub(super) struct Ending {
     watched: Watched,
@@ -46,9 +46,9 @@ pub(super) struct Ending {
     idle_timeout: Duration,
     began: Instant,
     look: Interval,
-    /// Until then it must have said which HTTP it speaks; `None` once that was looked at.
+    /// The time by which it must have shown its HTTP version; `None` once that was checked.
     opening: Option<Instant>,
-    /// It has been told to end, and is cut off then.
+    /// When it is cut off, after its end was announced.
     cut_off_at: Option<Instant>,
     is_closing: bool,
 }
@@ -78,7 +78,7 @@ impl Ending {
         }
     }
 
-    /// The next step, once it is to be taken. Dropping the future loses nothing.
+    /// Returns the next step when it is due. Dropping the future loses nothing.
     pub(super) async fn next(&mut self) -> Step {
         loop {
             let Watched { place, resets, room, opened } = &self.watched;
@@ -118,7 +118,7 @@ impl Ending {
         }
     }
 
-    /// Whether it has been here for as long as it may. One within the process may stay.
+    /// Whether its time is over. A connection within the process has no limit.
     fn is_over(&self) -> bool {
         let Some(place) = &self.watched.place else { return false };
         place.is_for_health() && self.began.elapsed() >= HEALTH_TIME
@@ -133,7 +133,7 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Returns when the connection's place is another's.
+/// Returns when the connection's place has been given to another one.
 async fn given_up(place: Option<&Place>) {
     match place {
         Some(place) => place.given_up().await,

@@ -1,8 +1,8 @@
 //! The front: the one road of every request to gRPC or to HTTP.
 //!
-//! Four steps in this order: a span for the log, the screen, the caller, and the interface, where gRPC's own paths go before
-//! HTTP's router. They are one function and not a chain of middlewares, because each of those boxes a future, clones the
-//! router and moves the request: together as much CPU time as a call over gRPC takes otherwise.
+//! Four steps in this order: a span for the log, the screen, the caller, and the interface, where gRPC's own paths go
+//! before HTTP's router. They are one function and not a chain of middlewares, because each middleware boxes a future,
+//! clones the router and moves the request: together as much CPU time as a whole gRPC call.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -28,7 +28,7 @@ use crate::service::{ConnectionTenants, Identity, Service};
 use crate::spans::PathTemplate;
 use crate::telemetry;
 
-/// The body of a response: as gRPC's services make it, or as HTTP does.
+/// The body of a response, from gRPC's services or from HTTP.
 pub(super) type AnswerBody = Either<Metered<tonic::body::Body>, Metered<Body>>;
 
 /// The interfaces behind every connection.
@@ -44,14 +44,14 @@ pub(super) struct Front {
     pub(super) service: Service,
 }
 
-/// A request on its way.
+/// A request whose caller is known, or not yet.
 enum Entered {
     Routed(Routed),
-    /// It takes time to find its caller.
+    /// Identifying its caller takes time.
     Unknown(BoxFuture<'static, Routed>),
 }
 
-/// An answer on its way.
+/// A response, finished or not.
 enum Routed {
     Grpc(grpc::Call),
     Http(Begun, BoxFuture<'static, Response>),
@@ -131,7 +131,7 @@ impl Front {
         self.pages.as_ref().filter(|pages| pages.take(parts))
     }
 
-    /// Marks a request with its caller, or with the refusal of a tenant that has too many connections.
+    /// Marks a request with its caller, or with a refusal if the tenant has too many connections.
     fn mark(&self, parts: &mut Parts, identity: Identity) {
         let connection = parts.extensions.get::<Arc<ConnectionTenants>>();
         let connected = match (identity.tenant(), connection) {
@@ -145,7 +145,7 @@ impl Front {
         auth::mark(parts, identity);
     }
 
-    /// To the interface whose path it is.
+    /// Passes the request to the interface of its path.
     fn route(&self, parts: Parts, body: Body) -> Routed {
         if let Some(pages) = self.pages_for(&parts) {
             let answer = pages.answer(Request::from_parts(parts, body));

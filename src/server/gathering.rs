@@ -1,6 +1,6 @@
 //! Gathers what a connection writes while its task runs: the frames of many calls leave with one write.
 //!
-//! HTTP/2 hands over each message of more than 256 bytes by itself. Written at once, the messages of one commit to its
+//! HTTP/2 passes on each message of more than 256 bytes by itself. Written at once, the messages of one commit to its
 //! watchers would each cost a system call, and their readers a wake-up.
 
 use std::io::{self, IoSlice};
@@ -10,16 +10,16 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How much is gathered. What is larger is written as it is.
+/// The maximum gathered size, in bytes. Larger writes are not gathered.
 const MOST_BYTES: usize = 16 << 10;
-/// How much room for it an idle connection keeps.
+/// The capacity that an idle connection keeps, in bytes.
 const KEPT_BYTES: usize = 2 << 10;
 
-/// A connection whose writes are gathered until its [`Outbox`] is emptied. To flush it does nothing.
+/// A connection whose writes are gathered until its [`Outbox`] is emptied. Flushing it does nothing.
 #[derive(Debug)]
 pub(super) struct Gathering<I>(Arc<Mutex<Gathered<I>>>);
 
-/// The gathered bytes, for the task of the connection, which writes them whenever it has run.
+/// The gathered bytes, for the connection's task, which writes them whenever it has run.
 #[derive(Debug)]
 pub(super) struct Outbox<I>(Arc<Mutex<Gathered<I>>>);
 
@@ -27,9 +27,9 @@ pub(super) struct Outbox<I>(Arc<Mutex<Gathered<I>>>);
 struct Gathered<I> {
     io: I,
     bytes: Vec<u8>,
-    /// So many of them are written.
+    /// How many of them are written.
     written: usize,
-    /// Whether the other tasks that are ready have had their turn to add to it.
+    /// Whether the other ready tasks have had their turn to add bytes.
     has_waited: bool,
 }
 
@@ -46,8 +46,8 @@ impl<I> Gathering<I> {
 }
 
 impl<I: AsyncWrite + Unpin> Outbox<I> {
-    /// Lets the connection run, which ends as `ended`, and then writes what was gathered; ready when it has ended and
-    /// everything is written. Not every connection is shut down in order.
+    /// Runs the connection, which ends with `ended`, and then writes what was gathered; ready when the connection has
+    /// ended and everything is written. Some connections end without a shutdown.
     pub(super) fn poll_behind<F: Future>(
         &self,
         cx: &mut Context<'_>,
@@ -69,7 +69,7 @@ impl<I: AsyncWrite + Unpin> Outbox<I> {
 }
 
 impl<I: AsyncWrite + Unpin> Gathered<I> {
-    /// Whether the tasks that are ready now are to run before this is written: one commit makes many calls ready.
+    /// Whether to let the ready tasks run before writing, because one commit makes many calls ready.
     fn waits(&mut self, cx: &Context<'_>) -> bool {
         let waits = !self.bytes.is_empty() && !self.has_waited;
         if waits {
@@ -97,7 +97,7 @@ impl<I: AsyncWrite + Unpin> Gathered<I> {
         Poll::Ready(Ok(()))
     }
 
-    /// Returns when there is room for so many bytes more, or nothing gathered.
+    /// Ready when `length` more bytes fit, or nothing is gathered.
     fn poll_room(&mut self, cx: &mut Context<'_>, length: usize) -> Poll<io::Result<()>> {
         if self.bytes.len().saturating_add(length) <= MOST_BYTES {
             return Poll::Ready(Ok(()));
@@ -164,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes these pieces, and empties the box after those that say so.
+    /// Writes these pieces, and empties the box after those marked true.
     async fn write(pieces: Vec<(Vec<u8>, bool)>, room: usize) -> Vec<u8> {
         let (io, mut peer) = duplex(room);
         let (mut gathering, outbox) = Gathering::new(io);

@@ -1,4 +1,4 @@
-//! The interfaces of a server as its configuration asks for them: gRPC, HTTP, pages, and the front before them.
+//! The configured interfaces of a server: gRPC, HTTP, pages, and the front before them.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::pages::{Pages, PagesOptions};
 use crate::relay::Relay;
 use crate::service::Service;
 
-/// The road of all requests to `service`.
+/// The front before the interfaces of `service`.
 pub(super) fn front(
     config: &ServeConfig,
     service: &Service,

@@ -23,28 +23,28 @@ use super::tls::Certificates;
 use crate::auth::PeerCertificate;
 use crate::service::InProcess;
 
-/// Idle time after which the system asks whether the other machine is still there.
+/// After this idle time the system probes whether the peer is still there.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-/// Of what was not sent yet, the system takes no more than this: it would let the buffer of a client that does not read
-/// grow to megabytes, all of which have to be made first.
+/// The maximum of unsent bytes in the system: otherwise it would grow the buffer of a client that does not read to
+/// megabytes, all of which must be produced first.
 const UNSENT_BYTES: u32 = 128 << 10;
-/// The pause after an error that lasts, such as too many open files.
+/// The pause after an error that persists, such as too many open files.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
-/// While connections are refused, this is how often it is said.
+/// While connections are refused, every so many of them are logged.
 const REFUSALS_PER_LINE: u64 = 1_000;
 const REFUSAL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
                          content-length: 0\r\nconnection: close\r\n\r\n";
-/// The first byte of a TLS connection: the type of a record.
+/// The first byte of a TLS connection: the record type.
 const TLS_HANDSHAKE: [u8; 1] = [22];
 const PLAIN_TO_TLS: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\ncontent-length: 39\r\n\
                               connection: close\r\n\r\nThis port speaks TLS: ask by https://.\n";
 
-/// Files that a server needs besides its connections: the store's, the log's, those of commands that it runs.
+/// Files that a server needs beside its connections: for the store, the log, and commands that it runs.
 const OTHER_FILES: u64 = 128;
 
-/// The connection limit: as configured, if the system lets this process open so many
-/// files, of which a connection may take `files_each`. Running out of them would hit more than connections.
+/// The connection limit: as configured, but within the system's limit of open files, of which a connection may need
+/// `files_each`. Running out of files would affect more than connections.
 pub(super) fn places(asked: usize, files_each: u64) -> usize {
     let Some(files) = getrlimit(Resource::Nofile).current else { return asked };
     let room = files.saturating_sub(OTHER_FILES) / files_each;
@@ -55,8 +55,8 @@ pub(super) fn places(asked: usize, files_each: u64) -> usize {
     places
 }
 
-/// Serves what connects over the network, `max` at once over all sockets. Ends after `closing`, when the last connection
-/// has.
+/// Serves network connections, at most `max` at once over all sockets. Returns after `closing`, when the last
+/// connection has ended.
 pub(super) async fn over_network(
     mut sockets: Sockets,
     max: usize,
@@ -91,12 +91,12 @@ pub(super) async fn over_network(
             },
         }
     }
-    // From here on others are refused by the system, rather than left waiting.
+    // From here on the system refuses new connections instead of letting them wait.
     drop(sockets);
     while open.join_next().await.is_some() {}
 }
 
-/// Serves one connection to its end, after the handshake where it is within TLS.
+/// Serves one connection to its end, after the TLS handshake if there is one.
 async fn serve(
     accepted: Accepted,
     place: Place,
@@ -137,14 +137,14 @@ async fn serve(
     }
 }
 
-/// The stream within TLS, and the certificate that the client has shown.
+/// The TLS stream, and the client's certificate, if it has presented one.
 async fn handshake(
     stream: TcpStream,
     tls: &Certificates,
 ) -> anyhow::Result<(TlsStream<TcpStream>, Option<PeerCertificate>)> {
     let mut first = [0];
     if stream.peek(&mut first).await? == 1 && first != TLS_HANDSHAKE {
-        // Read, so that the end of the connection does not take the answer along.
+        // Read the request, so that closing the connection does not discard the response.
         let _ = stream.try_read(&mut [0; 4_096]);
         let _ = stream.try_write(PLAIN_TO_TLS);
         anyhow::bail!("the client does not speak TLS");
@@ -154,7 +154,7 @@ async fn handshake(
     Ok((stream, certificate))
 }
 
-/// Serves clients within this process. Ends after `closing`, when the last connection has.
+/// Serves clients within this process. Returns after `closing`, when the last connection has ended.
 pub(super) async fn locally(
     mut incoming: mpsc::Receiver<DuplexStream>,
     connections: Connections,
@@ -176,8 +176,8 @@ pub(super) async fn locally(
     while open.join_next().await.is_some() {}
 }
 
-/// Small answers go out at once, a peer that is gone is noticed, and one that does not read gets no more than it has
-/// room for. A connection that cannot have this is about to fail, and says so where it is read.
+/// Sends small responses at once, notices dead peers, and limits unsent bytes. Errors are ignored: such a connection is
+/// about to fail, and a read will report that.
 fn set_options(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let _ = sockopt::set_socket_keepalive(stream, true);
@@ -185,8 +185,8 @@ fn set_options(stream: &TcpStream) {
     let _ = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES);
 }
 
-/// Says so and closes; within TLS, where that would take a handshake, it only closes. Nothing is waited for: that is
-/// what a full server has no room for.
+/// Sends a refusal and closes; with TLS, where that would need a handshake, it only closes. Never waits, because a full
+/// server has no room for that.
 fn refuse(accepted: &Accepted, max: usize, earlier: u64) {
     let peer = match accepted {
         Accepted::Tcp { peer, .. } => peer.to_string(),
@@ -199,7 +199,7 @@ fn refuse(accepted: &Accepted, max: usize, earlier: u64) {
             "refused a connection: there are {max} already (--max-connections, ulimit -n)"
         );
     }
-    // The buffer of a new connection has room; a client that does not read it sees the end all the same.
+    // A new connection's buffer has room; a client that does not read it still sees the end.
     let _ = match accepted {
         Accepted::Tcp { stream, tls: None, .. } => stream.try_write(REFUSAL),
         Accepted::Tcp { .. } => Ok(0),
@@ -207,7 +207,7 @@ fn refuse(accepted: &Accepted, max: usize, earlier: u64) {
     };
 }
 
-/// Whether it is the peer's own affair: it was gone before it was accepted.
+/// Whether the error concerns only one peer, which was gone before it was accepted.
 fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

@@ -1,4 +1,4 @@
-//! A port of its own for metrics. It requires no credentials and serves nothing else.
+//! A separate port for metrics. It requires no credentials and serves nothing else.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::metrics::Format;
 use crate::service::Service;
 
-/// Connections at once: scrapers are few.
+/// The maximum number of connections, because scrapers are few.
 const MOST_CONNECTIONS: usize = 64;
 /// A scraper may be silent for this long between requests.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
-/// The pause after an error that lasts, such as too many open files.
+/// The pause after an error that persists, such as too many open files.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_millis(500);
 
 /// A port that serves metrics.

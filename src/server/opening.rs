@@ -1,4 +1,4 @@
-//! Notices when a connection has shown which HTTP it speaks. Before that no other time limit applies.
+//! Notices when a connection has shown its HTTP version. Before that no other time limit applies.
 
 use std::io;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// The preface of HTTP/2; anything else is HTTP/1.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// A connection whose first bytes are looked at as they pass.
+/// A connection whose first bytes are inspected as they pass.
 #[derive(Debug)]
 pub(super) struct Opening<I> {
     io: I,
@@ -20,7 +20,7 @@ pub(super) struct Opening<I> {
     opened: Arc<AtomicBool>,
 }
 
-/// Whether the connection has said which HTTP it speaks.
+/// Whether the connection has shown its HTTP version.
 #[derive(Clone, Debug)]
 pub(super) struct Opened(Arc<AtomicBool>);
 

@@ -1,8 +1,8 @@
 //! Places for connections: their number, which are idle, and which one makes room.
 //!
-//! A connection without a current call is idle. If all places are taken, the one that has been idle for longest is
-//! closed, so unused connections keep no client out. A few more places are reserved for health checks, because
-//! those are most frequent when there are no places left.
+//! A connection without a running call is idle. If all places are taken, the connection that has been idle for longest
+//! is closed, so that unused connections keep no client out. A few more places are reserved for health checks, because
+//! those matter most when no places are left.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Places that are reserved for health checks.
+/// The number of places reserved for health checks.
 const FOR_HEALTH: usize = 8;
-/// Connections that have given up their places and have not ended yet.
+/// The maximum number of connections that have lost their places and not ended yet.
 const MOST_LEAVING: usize = 32;
 
 /// All places of a server.
@@ -32,16 +32,16 @@ struct State {
     last_number: u64,
 }
 
-/// Places of one sort.
+/// The places of one kind.
 #[derive(Debug)]
 struct Room {
     most: usize,
     taken: usize,
-    /// By the number of when they became so.
+    /// By the number of the moment when they became idle.
     idle: BTreeMap<u64, Arc<Seat>>,
 }
 
-/// A connection's place. Dropping it gives it up.
+/// A connection's place. Dropping it frees it.
 #[derive(Clone, Debug)]
 pub(super) struct Place(Arc<Occupied>);
 
@@ -55,18 +55,18 @@ struct Occupied {
 struct Seat {
     is_for_health: bool,
     calls: AtomicUsize,
-    /// Cancelled when the place is another's.
+    /// Cancelled when the place is given to another connection.
     given_up: CancellationToken,
-    /// Since when it is idle, under the lock of the places.
+    /// Since when it is idle. Changed under the lock of the places.
     idle: Mutex<Option<(u64, Instant)>>,
 }
 
-/// A call under way.
+/// A running call.
 #[derive(Debug)]
 pub(super) struct Busy(Place);
 
 impl Places {
-    /// `most` places.
+    /// Makes `most` places.
     pub(super) fn new(most: usize) -> Arc<Self> {
         let room = |most| Room { most, taken: 0, idle: BTreeMap::new() };
         let (any, for_health) = (room(most), room(FOR_HEALTH));
@@ -74,7 +74,7 @@ impl Places {
         Arc::new(Self { state: Mutex::new(state) })
     }
 
-    /// A place for a connection, idle for now; `None` where there is none.
+    /// Takes a place for a connection, which is idle for now; `None` if none is free.
     pub(super) fn take(self: &Arc<Self>) -> Option<Place> {
         let mut state = self.state();
         let is_for_health = [false, true].into_iter().find(|it| state.has_room(*it))?;
@@ -100,7 +100,7 @@ impl State {
         if is_for_health { &mut self.for_health } else { &mut self.any }
     }
 
-    /// Whether there is a free place, be it that one was given up for that.
+    /// Whether there is a free place; takes one from an idle connection if need be.
     fn has_room(&mut self, is_for_health: bool) -> bool {
         let may_leave = self.leaving < MOST_LEAVING;
         let room = self.room(is_for_health);
@@ -115,7 +115,7 @@ impl State {
         true
     }
 
-    /// Notes whether the place is idle.
+    /// Updates whether the place is idle.
     fn settle(&mut self, seat: &Arc<Seat>) {
         let mut idle = seat.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let is_idle = seat.calls.load(Ordering::SeqCst) == 0 && !seat.given_up.is_cancelled();
@@ -136,23 +136,23 @@ impl State {
 }
 
 impl Place {
-    /// Whether it is for health checks only.
+    /// Whether the place is for health checks only.
     pub(super) fn is_for_health(&self) -> bool {
         self.0.seat.is_for_health
     }
 
-    /// Returns when the place is another's: the connection is to end.
+    /// Returns when the place is given to another connection, so that this one must end.
     pub(super) async fn given_up(&self) {
         self.0.seat.given_up.cancelled().await;
     }
 
-    /// How long it has been idle; `None` while it is not.
+    /// How long it has been idle; `None` if it is not idle.
     pub(super) fn idle_for(&self) -> Option<Duration> {
         let idle = self.0.seat.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.map(|(_, since)| since.elapsed())
     }
 
-    /// A call begins.
+    /// Begins a call.
     pub(super) fn call(&self) -> Busy {
         if self.0.seat.calls.fetch_add(1, Ordering::SeqCst) == 0 {
             self.settle();

@@ -1,4 +1,4 @@
-//! Puts together what webhooks need.
+//! Assembles the parts of webhooks.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,7 +13,7 @@ use crate::service::webhooks::Webhooks;
 use crate::store::Store;
 use crate::webhooks::{Options, Post, Sender};
 
-/// Whom to tell: what the store has of it.
+/// The webhooks in the store.
 pub(super) async fn webhooks(
     config: &ServeConfig,
     catalogue: &mut Catalogue,

@@ -1,9 +1,9 @@
 //! Counts reset calls for each connection.
 //!
-//! A client may give up calls: deadlines pass, and proxies carry many clients over one connection. A client that
-//! opens calls only to reset them ("rapid reset") bypasses the limit of concurrent streams. One reset does not
-//! distinguish them, so a connection has a budget of resets, which completed calls and time refill. A stream whose
-//! response has begun counts as completed: a reset is how a client ends a watch.
+//! Clients may cancel calls: deadlines pass, and proxies carry many clients over one connection. A client that opens
+//! calls only to reset them ("rapid reset") bypasses the limit of concurrent streams. A single reset does not
+//! distinguish the two, so a connection has a budget of resets, which completed calls and time refill. A stream whose
+//! response has begun counts as completed, because clients end watches by a reset.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +14,9 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Resets that may come at once: of every call that a connection can have.
+/// How many resets may come at once: one for each call that a connection can have.
 const BURST: u64 = super::MAX_CONCURRENT_STREAMS as u64;
-/// Resets per second that a connection may go on with, beside one for each call that was answered.
+/// Resets per second that a connection may continue with, in addition to one for each completed call.
 const PER_SECOND: u64 = 100;
 
 /// The budget of one connection.
@@ -54,7 +54,7 @@ impl ResetBudget {
         let millis = u64::try_from(now.duration_since(spent.at).as_millis()).unwrap_or(u64::MAX);
         let refilled = millis.saturating_mul(PER_SECOND) / 1_000;
         if refilled > 0 {
-            // What is left of the time counts for the next.
+            // The rest of the time counts towards the next refill.
             let rest = Duration::from_millis(millis % (1_000 / PER_SECOND));
             let at = now.checked_sub(rest).unwrap_or(now);
             *spent = Spent { resets: spent.resets.saturating_sub(refilled), at };
@@ -66,7 +66,7 @@ impl ResetBudget {
     }
 }
 
-/// A call under way. Dropped before anything of its response was taken, it counts as reset.
+/// A running call. If it is dropped before anything of its response was taken, it counts as reset.
 #[derive(Debug)]
 pub(super) struct Call {
     budget: Arc<ResetBudget>,
@@ -78,7 +78,7 @@ impl Call {
         Self { budget: Arc::clone(budget), is_answered: false }
     }
 
-    /// The body, with whose first piece the call is answered, if it `is_read`, as that of a response to HEAD is not.
+    /// The response's body, whose first piece completes the call; unless `is_read`, as for HEAD, it is complete now.
     pub(super) fn body<B: HttpBody>(mut self, body: B, is_read: bool) -> Counted<B> {
         self.is_answered = !is_read || body.is_end_stream();
         Counted { body, call: self }
@@ -94,7 +94,7 @@ impl Drop for Call {
     }
 }
 
-/// A response body that answers its call.
+/// A response body whose first piece completes its call.
 #[derive(Debug)]
 pub(super) struct Counted<B> {
     body: B,

@@ -14,14 +14,14 @@ use super::tls::Certificates;
 use crate::config::ServeConfig;
 use crate::http::Arrival;
 
-/// As the standard library has it for TCP.
+/// As the standard library uses for TCP.
 const UNIX_BACKLOG: u32 = 1_024;
 
-/// All that a server listens on, of which there is at least one.
+/// All sockets of the server; at least one.
 #[derive(Debug)]
 pub(super) struct Sockets {
     all: Vec<Socket>,
-    /// The one that is asked first.
+    /// The socket that is polled first.
     next: usize,
 }
 
@@ -31,7 +31,7 @@ enum Socket {
     Unix { listener: UnixListener, file: SocketFile },
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 #[derive(Debug)]
 pub(super) enum Accepted {
     Tcp { stream: TcpStream, peer: SocketAddr, tls: Option<Certificates>, arrival: Arrival },
@@ -39,7 +39,7 @@ pub(super) enum Accepted {
 }
 
 impl Sockets {
-    /// Binds all that the configuration names.
+    /// Binds all configured sockets.
     pub(super) async fn bind(config: &ServeConfig) -> anyhow::Result<Self> {
         let mut all = Vec::new();
         if !config.listen.no_plain {
@@ -55,7 +55,7 @@ impl Sockets {
         Ok(Self { all, next: 0 })
     }
 
-    /// The first address of TCP.
+    /// The first TCP address.
     pub(super) fn local_addr(&self) -> Option<SocketAddr> {
         self.all.iter().find_map(|socket| match socket {
             Socket::Tcp { listener, .. } => listener.local_addr().ok(),
@@ -63,7 +63,7 @@ impl Sockets {
         })
     }
 
-    /// Where clients connect, in the form that they take.
+    /// The addresses for clients, in their form.
     pub(super) fn urls(&self) -> Vec<String> {
         let url = |socket: &Socket| match socket {
             Socket::Tcp { listener, tls, .. } => {
@@ -82,7 +82,7 @@ impl Sockets {
         })
     }
 
-    /// The next connection, whichever socket it comes to: each in turn where several have one.
+    /// The next connection of any socket; sockets take turns if several have one.
     pub(super) async fn accept(&mut self) -> io::Result<Accepted> {
         std::future::poll_fn(|cx| {
             for _ in 0..self.all.len() {
@@ -124,7 +124,7 @@ async fn tcp(address: SocketAddr, tls: Option<Certificates>) -> anyhow::Result<S
     Ok(Socket::Tcp { listener, tls, arrival })
 }
 
-/// Binds a path. Clients cannot connect before the file has its mode, because the socket listens only then.
+/// Binds a path. Clients cannot connect before the file has its mode, because the socket listens only afterwards.
 fn unix(path: &Path) -> io::Result<Socket> {
     let socket = UnixSocket::new_stream()?;
     match socket.bind(path) {
@@ -139,7 +139,7 @@ fn unix(path: &Path) -> io::Result<Socket> {
     Ok(Socket::Unix { listener: socket.listen(UNIX_BACKLOG)?, file })
 }
 
-/// Removes a socket that a server has left behind. A socket of a running server stays, and so does any other file.
+/// Removes the socket of a dead server. The socket of a running server stays, and so does any other file.
 fn make_way(path: &Path) -> io::Result<()> {
     if !symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::other("there is a file that is no socket"));
@@ -154,7 +154,7 @@ fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A socket's file, which goes with it.
+/// A socket's file, which is removed on drop.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
@@ -169,7 +169,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Another server may have put its own there.
+        // Another server may have created its own there.
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
             let _ = std::fs::remove_file(&self.path);
         }

@@ -1,4 +1,4 @@
-//! Opens the store and the objects that a configuration names.
+//! Opens the configured store and objects.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::store::Store;
 use crate::store::postgres::{PostgresOptions, PostgresStore};
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 
-/// Opens the store that a URL names.
+/// Opens the store at a URL.
 pub(crate) async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> {
     match url {
         StoreUrl::Sqlite(path) => {
@@ -26,7 +26,7 @@ pub(crate) async fn open_store(url: StoreUrl) -> anyhow::Result<Arc<dyn Store>> 
     }
 }
 
-/// The files of a store of files: the database, and its log.
+/// The files of a file store: the database and its log.
 pub(super) fn files_of(url: &StoreUrl) -> Option<Vec<PathBuf>> {
     let StoreUrl::Sqlite(path) = url else { return None };
     let mut log = path.clone().into_os_string();
@@ -34,7 +34,7 @@ pub(super) fn files_of(url: &StoreUrl) -> Option<Vec<PathBuf>> {
     Some(vec![path.clone(), log.into()])
 }
 
-/// Opens the objects that are in a directory, at a URL, or nowhere.
+/// Opens the objects in a directory or at a URL; `None`: no objects.
 pub(crate) fn open_objects(place: Option<&str>) -> anyhow::Result<Objects> {
     let Some(place) = place else { return Ok(Objects::nowhere()) };
     Ok(match place.split_once("://") {

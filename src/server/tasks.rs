@@ -5,7 +5,7 @@ use std::future::Future;
 
 use tokio::task::{Id, JoinSet};
 
-/// Tasks with their names. Dropping them ends them.
+/// Tasks with their names. Dropping this aborts them.
 #[derive(Default)]
 pub(super) struct Tasks {
     tasks: JoinSet<()>,
@@ -22,7 +22,7 @@ impl Tasks {
         self.names.insert(task.id(), name);
     }
 
-    /// The name of the first task that ends; never, when there is none.
+    /// Returns the name of the first task that ends; never returns if there is none.
     pub(super) async fn first_to_end(&mut self) -> &'static str {
         match self.next_end().await {
             Some(name) => name,
@@ -39,7 +39,7 @@ impl Tasks {
         self.names.clear();
     }
 
-    /// The names of those that have not ended.
+    /// The names of the tasks that have not ended.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.names.values().copied()
     }

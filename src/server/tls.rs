@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::PeerCertificate;
 use crate::config::{ClientAuth, TlsFiles};
 
-/// How often the files are compared with what is served.
+/// How often the files are compared with the served ones.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
-/// The largest file of certificates: room for a few hundred authorities.
+/// The largest file of certificates, in bytes: room for a few hundred authorities.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Why files cannot be used.
@@ -31,7 +31,7 @@ pub struct CertificatesError {
     reason: String,
 }
 
-/// The certificates of a listener, as its files last were when they could be used. Cheap to clone.
+/// The certificates of a listener, from the latest usable state of its files. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Certificates(Arc<Inner>);
 
@@ -39,7 +39,7 @@ pub struct Certificates(Arc<Inner>);
 struct Inner {
     files: TlsFiles,
     current: RwLock<Arc<ServerConfig>>,
-    /// Of the files that `current` was made of. Held while they are read again.
+    /// The digest of the files of `current`. Held while they are read again.
     digest: tokio::sync::Mutex<[u8; 32]>,
 }
 
@@ -54,8 +54,8 @@ impl Certificates {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Reads the files again, for connections made from now on; returns whether they have changed. If any of them cannot
-    /// be used, all stays as it was.
+    /// Reads the files again, for later connections; returns whether they have changed. If any of them cannot be used,
+    /// nothing changes.
     pub async fn reload(&self) -> Result<bool, CertificatesError> {
         let mut served = self.0.digest.lock().await;
         let (digest, config) = load(self.0.files.clone()).await?;
@@ -67,7 +67,7 @@ impl Certificates {
         Ok(true)
     }
 
-    /// Reads the files again whenever they change, until `stop`.
+    /// Reads the files again when they change, until `stop`.
     pub(super) async fn watch(self, stop: CancellationToken) {
         stop.run_until_cancelled(self.watch_files()).await;
     }
@@ -82,7 +82,7 @@ impl Certificates {
             match &read {
                 Ok(true) => tracing::info!("the certificates were read again"),
                 Ok(false) => {}
-                // Once, and not every few seconds.
+                // Logged once, not every few seconds.
                 Err(error) if last_error.as_ref() == Some(error) => {}
                 Err(error) => tracing::error!(%error, "the certificates stay as they were"),
             }
@@ -95,7 +95,7 @@ impl Certificates {
     }
 }
 
-/// The certificate that the client has shown, if it has.
+/// The client's certificate, if it has presented one.
 pub(super) fn peer(
     connection: &rustls::ServerConnection,
 ) -> anyhow::Result<Option<PeerCertificate>> {
@@ -111,7 +111,7 @@ async fn load(files: TlsFiles) -> Result<([u8; 32], ServerConfig), CertificatesE
     })
 }
 
-/// The digest of all files, and what they say.
+/// The digest of all files, and the configuration that they make.
 fn read(files: &TlsFiles) -> Result<([u8; 32], ServerConfig), CertificatesError> {
     let chain_file = Named::read("--tls-cert", &files.certificate)?;
     let key_file = Named::read("--tls-key", &files.key)?;
@@ -148,14 +148,14 @@ fn read(files: &TlsFiles) -> Result<([u8; 32], ServerConfig), CertificatesError>
         .map_err(|error| key_file.error(&format!("does not fit --tls-cert: {error}")))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     if files.client_ca.is_some() {
-        // A resumed session would bring a certificate that is not checked again.
+        // A resumed session would have a certificate that is not checked again.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
     Ok((digest.finalize().into(), config))
 }
 
-/// A file, and the flag that has named it.
+/// A file with the flag that names it.
 struct Named<'a> {
     flag: &'static str,
     file: &'a Path,
@@ -176,7 +176,7 @@ impl<'a> Named<'a> {
         }
     }
 
-    /// The certificates, of which there is at least one.
+    /// The certificates in the file; at least one.
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.contents).collect();
         let certificates = read.map_err(|error| self.error(&format!("is not PEM: {error}")))?;

@@ -1,4 +1,4 @@
-//! Spans of this server: where they are sent, and the last of them.
+//! Spans of this server: their collector, and the last ones.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::client::Client;
 use crate::config::Tracing;
 use crate::spans::Spans;
 
-/// For the last spans, however little of the drain timeout is left.
+/// The least time for the last spans, even if the drain timeout is over.
 const LEAST: Duration = Duration::from_millis(500);
-/// For the last spans, however much is left: a collector that is away shall not delay a restart.
+/// The longest time for the last spans, because an unavailable collector must not delay a restart.
 const MOST: Duration = Duration::from_secs(3);
 
-/// Spans to the collector that flags or variables name, or none.
+/// Spans for the collector in flags or variables, if there is one.
 pub(super) fn open(config: &Tracing) -> anyhow::Result<Spans> {
     let Some(endpoint) = config.endpoint(|name| std::env::var(name).ok()) else {
         return Ok(Spans::off());
@@ -26,12 +26,12 @@ pub(super) fn open(config: &Tracing) -> anyhow::Result<Spans> {
     Ok(spans)
 }
 
-/// Sends what is left.
+/// Sends the remaining spans.
 pub(super) async fn close(spans: Spans, until: Instant) {
     if spans.are_off() {
         return;
     }
     let most = until.saturating_duration_since(Instant::now()).clamp(LEAST, MOST);
-    // It ends by itself, and what it could not send is lost.
+    // It ends by itself, and loses what it could not send.
     let _ = tokio::task::spawn_blocking(move || spans.stop(most)).await;
 }

@@ -5,11 +5,11 @@ use crate::operation::Role;
 /// The actions of use cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Reads what belongs to no tenant: health, and the description of the API. Needs no credentials.
+    /// Reads data of no tenant: health, and the description of the API. Needs no credentials.
     Look,
     /// Stores an operation.
     Submit,
-    /// Cancels an operation, deletes it, or starts one that is put off.
+    /// Cancels or deletes an operation, or starts a deferred one.
     Change,
     /// Reads one operation without its contents: its state, its history.
     Inspect,
@@ -19,18 +19,18 @@ pub enum Action {
     Read,
     /// Reads an input.
     ReadInput,
-    /// Makes, lists and revokes URLs that show an operation without credentials.
+    /// Makes, lists and revokes URLs that show an operation to people without credentials.
     Share,
     /// Executes operations.
     Work,
-    /// Makes, lists and revokes what a tenant has for itself.
+    /// Makes, lists and revokes a tenant's own keys and webhooks.
     Administer,
-    /// Changes what holds for a whole tenant from outside it.
+    /// Changes settings of a whole tenant from outside it.
     Operate,
 }
 
 impl Action {
-    /// The roles that may do it; no other may.
+    /// The roles that permit the action.
     pub(super) const fn roles(self) -> &'static [Role] {
         match self {
             Self::Look => &Role::ALL,
@@ -62,7 +62,7 @@ const RPCS: &[(&str, Action)] = &[
     ("/longrun.v1.Operations/RunOperation", Action::Change),
     ("/longrun.v1.Operations/DeleteOperation", Action::Change),
     ("/longrun.v1.Operations/ReadResult", Action::Read),
-    // By an attempt's token, which is enough by itself; else the use case asks for the role.
+    // An attempt's token is sufficient; otherwise the use case requires the role.
     ("/longrun.v1.Operations/ReadInput", Action::Look),
     ("/longrun.v1.Workers/Work", Action::Work),
     ("/longrun.v1.Workers/Acquire", Action::Work),
@@ -91,7 +91,7 @@ const RPCS: &[(&str, Action)] = &[
     ("/longrun.v1.Admin/RotateWebhookSecret", Action::Administer),
     ("/longrun.v1.Admin/ListDeliveries", Action::Administer),
     ("/longrun.v1.Admin/Redeliver", Action::Administer),
-    // Answers of these carry results.
+    // Their responses carry results.
     ("/google.longrunning.Operations/ListOperations", Action::Read),
     ("/google.longrunning.Operations/GetOperation", Action::Read),
     ("/google.longrunning.Operations/WaitOperation", Action::Read),
@@ -99,7 +99,7 @@ const RPCS: &[(&str, Action)] = &[
     ("/google.longrunning.Operations/DeleteOperation", Action::Change),
 ];
 
-/// The action of each route, by its name in the OpenAPI document; under a tenant it is the same.
+/// The action of each route, by its name in the OpenAPI document; the same with and without a tenant in the path.
 const ROUTES: &[(&str, Action)] = &[
     ("getLiveness", Action::Look),
     ("getReadiness", Action::Look),
@@ -149,7 +149,7 @@ const ROUTES: &[(&str, Action)] = &[
     ("rotateWebhookSecret", Action::Administer),
     ("listDeliveries", Action::Administer),
     ("redeliver", Action::Administer),
-    // By a share's token, which is enough by itself and makes a caller of one operation.
+    // A share's token is sufficient, and makes a caller for one operation.
     ("getShared", Action::Look),
     ("getSharedStatus", Action::Look),
     ("getSharedResult", Action::Look),
@@ -170,7 +170,7 @@ pub fn routes() -> impl Iterator<Item = &'static str> {
     ROUTES.iter().map(|(name, _)| *name)
 }
 
-/// The name of a route as the table has it.
+/// The name of a route, as a static text of the table.
 pub fn name_of_route(name: &str) -> Option<&'static str> {
     routes().find(|route| *route == name)
 }

@@ -1,4 +1,4 @@
-//! Tokens of attempts: signed by the server, so that nothing has to be stored, found or revoked.
+//! Tokens of attempts: signed by the server, so that nothing must be stored, looked up or revoked.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use super::OperationName;
 use crate::operation::{Attempt, Operation, OperationId, Reporter, SessionId};
 use crate::store::log::SigningKey;
 
-/// The sort byte of attempts' tokens.
+/// The type byte of attempts' tokens.
 const SORT: u8 = 2;
 
-/// Names an attempt, and carries the right to report on it and nothing else. It outlives connections, restarts
-/// and replicas; it is of no use once the attempt is over.
+/// Names an attempt, and grants the right to report on it and nothing else. It is valid across connections, restarts
+/// and replicas, and useless once the attempt has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptToken {
     id: OperationId,
@@ -24,7 +24,7 @@ impl AttemptToken {
         Some(Self { id: operation.id(), attempt: operation.life.attempt, session })
     }
 
-    /// How long the attempt's lease lives without a sign of life; zero is never.
+    /// How long the attempt's lease lasts without a sign of life; zero means forever.
     pub fn lease(&self) -> Duration {
         self.session.attempt_lease().unwrap_or_default()
     }

@@ -1,5 +1,5 @@
-//! Attempts of workers without a stream: a poll acquires them, each with a token, and any program with the token
-//! renews the lease and reports.
+//! Attempts of workers without a stream: a poll acquires them, each with a token, and any program with the token can
+//! renew the lease and report.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::operation::{
 };
 use crate::store::PayloadRole;
 
-/// Most attempts of one poll.
+/// The maximum number of attempts in one poll.
 pub const MAX_ACQUIRED: usize = 100;
 /// The longest lease of an attempt without a stream; the shortest is a second.
 pub const MAX_ATTEMPT_LEASE: Duration = Duration::from_secs(7 * 24 * 3_600);
@@ -30,20 +30,20 @@ pub struct Acquire {
     pub worker: WorkerId,
     /// The kinds that it serves.
     pub kinds: Vec<Kind>,
-    /// At most this many attempts, from 1 to [`MAX_ACQUIRED`].
+    /// The maximum number of attempts, from 1 to [`MAX_ACQUIRED`].
     pub most: usize,
-    /// How long each lease lives without a sign of life, from 1 s to [`MAX_ATTEMPT_LEASE`], in whole seconds; `None` for
-    /// that of streams.
+    /// How long each lease lasts without a sign of life, from 1 s to [`MAX_ATTEMPT_LEASE`], in whole seconds; `None`:
+    /// as for streams.
     pub lease: Option<Duration>,
     /// How long to wait for the first attempt, at most [`MAX_WAIT`].
     pub wait: Duration,
-    /// The poll's name: a poll of the same name, worker, kinds and lease gets what this one was handed, while that goes on.
+    /// The poll's name: a later poll with the same name, worker, kinds and lease gets this one's running attempts.
     pub request: Option<RequestId>,
 }
 
 impl Acquire {
-    /// The session of a place of this poll: the same for the same request, at any replica and after restarts, so that
-    /// leases which were taken by it are found by it. A digest, so that no other worker can name that session.
+    /// The session of a place of this poll: the same for the same request, at any replica and after restarts, so that a
+    /// retry finds the leases that it acquired. A digest, so that no other worker can name that session.
     fn session(&self, tenant: &TenantId, lease: Duration, number: usize) -> Option<SessionId> {
         let Self { worker, kinds, request, .. } = self;
         let mut digest = Sha256::new();
@@ -61,12 +61,12 @@ impl Acquire {
 /// The outcome of a heartbeat.
 #[derive(Clone, Debug)]
 pub enum Renewal {
-    /// The lease is renewed. The operation as it was read shortly before; its state is CANCELLING if a client has requested a
+    /// The lease is renewed. The operation, as read shortly before; its state is CANCELLING if a client has requested a
     /// cancel.
     Renewed(Arc<Operation>),
-    /// The attempt is over: its worker owes nothing.
+    /// The attempt is over: the worker must stop, and report nothing.
     Over {
-        /// Whether a report by this token has ended it.
+        /// Whether a report with this token ended it.
         is_recorded: bool,
     },
 }
@@ -83,8 +83,8 @@ pub struct Acquired {
 }
 
 impl Service {
-    /// Waits for attempts and acquires them: as many as can start together when the first one can, or none where none
-    /// can in time. Those of a call that is given up before it is answered go back to the queue.
+    /// Waits for attempts and acquires them: as many as can start together with the first one, or none if none can
+    /// start in time. If the call is dropped before it returns, its attempts go back to the queue.
     pub async fn acquire(
         &self,
         caller: &Caller,
@@ -121,8 +121,8 @@ impl Service {
         Ok(acquired.collect())
     }
 
-    /// The attempts with the contents of their inputs, as far as `budget` has room. While the object store does not answer,
-    /// attempts that need it go back to the queue; refused where that leaves none.
+    /// The attempts with their inputs' contents, as far as `budget` has room. While the object store does not respond,
+    /// attempts that need it go back to the queue; refused if none remains.
     pub async fn with_inputs(
         &self,
         caller: &Caller,
@@ -134,7 +134,7 @@ impl Service {
             match self.input_within(&one, budget).await {
                 Ok(input) => ready.push(Acquired { input, ..one }),
                 Err(error) => {
-                    // It may have ended meanwhile.
+                    // The attempt may have ended meanwhile.
                     let _ = self.report_attempt(caller, &one.token, Report::Release).await;
                     unavailable = Some(error);
                 }
@@ -143,7 +143,7 @@ impl Service {
         unavailable.filter(|_| ready.is_empty()).map_or(Ok(ready), Err)
     }
 
-    /// The input, with its contents if there is room for them.
+    /// The input, with contents if `budget` has room for them.
     async fn input_within(
         &self,
         one: &Acquired,
@@ -167,20 +167,20 @@ impl Service {
         Ok(Some(Payload { info, data }))
     }
 
-    /// The text of an attempt's token, as it is handed out.
+    /// The text of an attempt's token.
     pub fn sign_attempt(&self, token: &AttemptToken) -> String {
         token.sign(&self.engine.signing_key())
     }
 
-    /// The token of that text, if it is one that a server over this store has given out. `field` is where it stands.
+    /// Reads an attempt's token; refuses one that no server over this store has issued. `field` is its place.
     pub fn attempt_of(&self, field: &str, text: &str) -> Result<AttemptToken, ServiceError> {
         let rule = "must be the token of an attempt, whole and as it was given";
         AttemptToken::verify(text, &self.engine.signing_key())
             .ok_or_else(|| ServiceError::invalid_field(field, rule))
     }
 
-    /// A sign of life of an attempt, perhaps with its progress. That the attempt is over is no refusal, so that a worker
-    /// has one reason to stop.
+    /// Renews an attempt's lease, perhaps with progress. An attempt that is over is not an error, so that a worker has
+    /// one reason to stop.
     pub async fn renew_attempt(
         &self,
         caller: &Caller,
@@ -189,7 +189,7 @@ impl Service {
     ) -> Result<Renewal, ServiceError> {
         let operation = match self.engine.get(caller.scope(), token.id()).await {
             Ok(operation) => operation,
-            // It is another tenant's.
+            // The operation belongs to another tenant.
             Err(EngineError::NotFound)
                 if self.engine.get(&Scope::All, token.id()).await.is_ok() =>
             {
@@ -209,7 +209,7 @@ impl Service {
         Ok(Renewal::Renewed(Arc::new(operation)))
     }
 
-    /// Renews the lease of an operation whose current attempt it is.
+    /// Renews the lease of an operation whose current attempt this is.
     async fn renew_lease(
         &self,
         token: &AttemptToken,
@@ -230,7 +230,7 @@ impl Service {
         }
     }
 
-    /// A report on an attempt; `Ok` once it is durable.
+    /// Records a report on an attempt; returns once it is durable.
     pub async fn report_attempt(
         &self,
         caller: &Caller,
@@ -244,13 +244,13 @@ impl Service {
         }
         let reported = self.report(caller, token.id(), token.reporter(), report).await;
         if reported.as_ref().is_err_and(|error| error.reason == Reason::OperationNotFound) {
-            // A read finds out why it is missing.
+            // A read finds out why the operation is missing.
             self.admit_report(caller, token).await?;
         }
         reported
     }
 
-    /// Refuses an attempt on which nothing can be reported any more, before its result is taken in.
+    /// Refuses an attempt on which nothing can be reported any more, before its result is received.
     pub async fn admit_report(
         &self,
         caller: &Caller,
@@ -259,7 +259,7 @@ impl Service {
         self.check_may_report(caller, token.id(), &token.reporter()).await
     }
 
-    /// An attempt that is under way, as it was acquired. Not a sign of life.
+    /// A running attempt, as it was acquired. Does not renew its lease.
     pub async fn attempt(
         &self,
         caller: &Caller,
@@ -278,7 +278,7 @@ impl Service {
         Ok(Acquired { operation: Arc::new(operation), input, token: *token })
     }
 
-    /// The operation, if the attempt is its current one. Not a sign of life.
+    /// The operation, if the attempt is its current one. Does not renew the lease.
     pub async fn operation_of_attempt(
         &self,
         caller: &Caller,

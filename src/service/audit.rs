@@ -1,7 +1,7 @@
 //! Audit records: structured, on a log target of their own (`longrun::audit`).
 //!
-//! Refusals and changes of keys are at `info`; calls about operations are at `debug`, because they are many. No
-//! record has contents or credentials.
+//! Refusals and changes of keys are at `info`; calls about operations are at `debug`, because they are many. Records
+//! never have contents or credentials.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,19 +12,19 @@ use tokio::time::Instant;
 use super::{Reason, ServiceError};
 use crate::operation::{OperationId, TenantId, TraceContext};
 
-/// Where the records go.
+/// The log target of the records.
 pub const TARGET: &str = "longrun::audit";
-/// Most refusals that are recorded in a second; others are counted.
+/// The maximum number of refusals recorded per second; the rest are only counted.
 const REFUSALS_PER_SECOND: u32 = 20;
 
-/// Where a request comes from.
+/// The origin of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The address at the other end of the connection.
     pub address: Option<SocketAddr>,
     /// The client's own name for the request, of printable ASCII.
     pub request_id: Option<Arc<str>>,
-    /// Its place in a trace.
+    /// The request's trace context.
     pub trace: Option<TraceContext>,
 }
 
@@ -36,7 +36,7 @@ pub(super) struct Actor<'a> {
     pub(super) origin: &'a Origin,
 }
 
-/// Something was done to an operation.
+/// Records an action on an operation.
 pub(super) fn operation(actor: Actor<'_>, action: &'static str, id: OperationId) {
     let Actor { tenant, subject, origin } = actor;
     tracing::debug!(
@@ -51,7 +51,7 @@ pub(super) fn operation(actor: Actor<'_>, action: &'static str, id: OperationId)
     );
 }
 
-/// Something that administrators keep was changed.
+/// Records a change of administrators' data.
 pub(super) fn changed(actor: Actor<'_>, action: &'static str, what: &str) {
     let Actor { tenant, subject, origin } = actor;
     tracing::info!(
@@ -66,7 +66,7 @@ pub(super) fn changed(actor: Actor<'_>, action: &'static str, what: &str) {
     );
 }
 
-/// A call was refused because of its caller, or because the caller is unknown.
+/// Records a call that was refused because of its caller, or because the caller is unknown.
 pub(super) fn refused(actor: Option<Actor<'_>>, origin: &Origin, call: &str, error: &ServiceError) {
     static FLOOD: Mutex<Flood> = Mutex::new(Flood { since: None, recorded: 0, left_out: 0 });
     if !matches!(error.reason, Reason::Unauthenticated | Reason::PermissionDenied) {
@@ -97,7 +97,7 @@ struct Flood {
 }
 
 impl Flood {
-    /// How many were left out before this one; `None` if this is left out, too.
+    /// How many refusals were omitted before this one; `None` if this one is omitted too.
     fn admit(&mut self, now: Instant) -> Option<u64> {
         let is_new = |since: Instant| now.duration_since(since) >= Duration::from_secs(1);
         if self.since.is_none_or(is_new) {

@@ -1,10 +1,10 @@
-//! The kind of batches, which is the server's own.
+//! The kind of batches, which is reserved for the server.
 
 use super::ServiceError;
 use crate::operation::batch::KIND;
 use crate::operation::{Kind, NewOperation};
 
-/// Refuses kinds that are the server's own to execute.
+/// Refuses kinds that only the server executes.
 pub(super) fn not_of_batches(field: &str, kinds: &[Kind]) -> Result<(), ServiceError> {
     if kinds.iter().any(Kind::is_of_batches) {
         let rule = format!("must not have {KIND}, which the server itself executes");
@@ -13,7 +13,7 @@ pub(super) fn not_of_batches(field: &str, kinds: &[Kind]) -> Result<(), ServiceE
     Ok(())
 }
 
-/// Refuses a submission of a batch as if it were an ordinary operation. `field` is the input's path.
+/// Refuses a batch that is submitted as an ordinary operation. `field` is the input's path.
 pub(super) fn is_made_as_a_batch(new: &NewOperation, field: &str) -> Result<(), ServiceError> {
     if new.kind.is_of_batches() && new.retry_of.is_none() && new.children.is_none() {
         let rule = format!("must not be {KIND}: SubmitBatch with `batch` makes one");

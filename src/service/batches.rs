@@ -1,4 +1,4 @@
-//! Batches: operations with children. Their submission, all of it or nothing, and how many children they have.
+//! Batches: operations with children. Submits them, all or none, and counts their children.
 
 use std::collections::HashSet;
 
@@ -17,9 +17,9 @@ use crate::operation::{
 /// Submissions of one call.
 #[derive(Debug)]
 pub enum ManySubmissions {
-    /// Each by itself. Those that could not be decoded are answered in their place.
+    /// Each by itself. A submission that could not be decoded has its error in its place.
     Each(Vec<Result<NewOperation, ServiceError>>),
-    /// The children of a batch, with it.
+    /// A batch with its children.
     Batch {
         /// The batch.
         batch: Box<NewOperation>,
@@ -30,17 +30,17 @@ pub enum ManySubmissions {
     },
 }
 
-/// What became of them.
+/// The outcome of many submissions.
 #[derive(Debug)]
 pub struct ManySubmitted {
     /// The batch, if it is one.
     pub batch: Option<Submitted>,
-    /// Each submission in its place. Of a batch that was stored before, children that were deleted since are not found.
+    /// The results, in order. Children of an existing batch that have been deleted since are not found.
     pub results: Vec<Result<Submitted, ServiceError>>,
 }
 
 impl Service {
-    /// Stores submissions in one commit: each by itself, or a batch and its children, all of them or none.
+    /// Stores submissions in one commit: each by itself, or a batch and its children, all or none.
     pub async fn submit_many(
         &self,
         caller: &Caller,
@@ -97,7 +97,7 @@ impl Service {
         Ok(ManySubmitted { batch: Some(batch.into()), results })
     }
 
-    /// Refuses a child of an operation that is not the caller's to change. Whether that takes children, the engine says.
+    /// Refuses a child of an operation that the caller may not change. The engine checks that it accepts children.
     pub(super) async fn check_parent(
         &self,
         caller: &Caller,
@@ -111,7 +111,7 @@ impl Service {
         }
     }
 
-    /// How many children an operation has, if it is a batch.
+    /// The numbers of an operation's children, if it is a batch.
     pub(super) async fn children_of(
         &self,
         operation: &Operation,
@@ -122,7 +122,7 @@ impl Service {
         Ok(self.engine.children(vec![place(operation)]).await?.into_iter().next())
     }
 
-    /// Counts for all batches of a page at once; who asks for one of them next is answered by that.
+    /// Counts for all batches of a page at once; the next calls for each of them use the result.
     pub(super) async fn count_for(&self, page: &[Operation]) -> Result<(), ServiceError> {
         let batches = page.iter().filter(|it| it.is_batch()).map(place);
         let batches: Vec<(TenantId, OperationId)> = batches.collect();
@@ -168,7 +168,7 @@ fn check_batch(
     found.check()
 }
 
-/// The children with keys by which they are found again, where their batch has one.
+/// The children with keys derived from the batch's key, if it has one, so that a retry finds them.
 fn with_keys(children: Vec<NewOperation>, key: Option<&IdempotencyKey>) -> Vec<NewOperation> {
     let Some(key) = key else { return children };
     let of = |(at, child): (usize, NewOperation)| {

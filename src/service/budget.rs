@@ -1,9 +1,9 @@
 //! The size limit of responses with many entries: pages of lists and histories, and batch responses.
 
-/// How many entries are read at first, while nothing is known of their size.
+/// How many entries are read first, while their size is unknown.
 const FIRST_READ: usize = 64;
 
-/// The room left in a response, in encoded bytes. Stock gRPC clients refuse messages over 4 MiB.
+/// The room left in a response, in encoded bytes. gRPC clients refuse messages over 4 MiB by default.
 #[derive(Debug)]
 pub struct Budget {
     limit: usize,
@@ -17,8 +17,8 @@ impl Budget {
         Self { limit, used: 0, entries: 0 }
     }
 
-    /// Takes room for an entry of `bytes`, if there is so much. The first entry always fits, because one that is
-    /// too large by itself must come as well.
+    /// Takes room for an entry of `bytes`; returns whether there was enough. The first entry always fits, because one
+    /// that is too large by itself must be sent too.
     pub fn take(&mut self, bytes: usize) -> bool {
         let fits = self.entries == 0 || self.used.saturating_add(bytes) <= self.limit;
         if fits {
@@ -28,18 +28,18 @@ impl Budget {
         fits
     }
 
-    /// Bytes of what was taken.
+    /// The number of bytes taken.
     pub(super) fn used(&self) -> usize {
         self.used
     }
 
-    /// The same for what can be left out, be it the first or not.
+    /// Like [`Self::take`], for data that can be omitted, even if it is the first.
     pub(super) fn has_room(&mut self, bytes: usize) -> bool {
         bytes <= self.limit && self.take(bytes)
     }
 
-    /// How many of `wanted` entries to read at once: as many as fit if they are like those before. Reading all of
-    /// them could take far more memory than the answer does.
+    /// How many of `wanted` entries to read at once: as many as fit if they are like the earlier ones. Reading all
+    /// could take far more memory than the response.
     pub(super) fn next_read(&self, wanted: usize) -> usize {
         let fitting = match self.used.checked_div(self.entries) {
             None => FIRST_READ,

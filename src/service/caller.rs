@@ -1,4 +1,4 @@
-//! The caller of a use case, and what it may do.
+//! The caller of a use case, and its permissions.
 //!
 //! Every use case calls [`Caller::may`] first, whichever interface it is called by. gRPC and HTTP check earlier, as
 //! soon as they know the method, so that a caller without the role learns nothing from errors about its request.
@@ -15,23 +15,23 @@ use crate::operation::{Kind, OperationId, Owner, Role, Roles, Scope, TenantId};
 pub struct Caller {
     /// The tenant that the caller belongs to.
     pub tenant: TenantId,
-    /// The tenants whose operations it may reach.
+    /// The tenants whose operations the caller may reach.
     scope: Scope,
-    /// The caller's owner within the tenant, if known: it sees operations of this owner and those without an owner.
+    /// The owner within the tenant, if known: the caller sees this owner's operations and those without one.
     pub owner: Option<Owner>,
-    /// The one operation that it may read, and nothing else, if it is known by a share.
+    /// The one operation that the caller may read, if a share identifies it. It may do nothing else.
     shared: Option<OperationId>,
-    /// Its roles.
+    /// The caller's roles.
     roles: Roles,
-    /// The kinds that it may execute; all where none are named.
+    /// The kinds that the caller may execute; `None`: all.
     kinds: Option<Arc<[Kind]>>,
     /// The subject, for audit records: a key's name, a token's or a certificate's subject.
     subject: Option<Arc<str>>,
-    /// The id of its credential, unique within the tenant: a worker's session belongs to it. `None` without one.
+    /// The id of the credential, unique within the tenant: a worker's session belongs to it. `None` without one.
     credential: Option<Arc<str>>,
-    /// Where the request comes from.
+    /// The origin of the request.
     origin: Arc<Origin>,
-    /// Whether it has shown credentials, where some are asked for.
+    /// Whether the caller has shown credentials, if they are required.
     is_known: bool,
 }
 
@@ -46,14 +46,14 @@ impl Caller {
         Self { scope: Scope::All, ..Self::anonymous() }
     }
 
-    /// A caller without credentials where credentials are required. Has no role, and so may do only what needs none; what is
-    /// done with an attempt's token needs no tenant either.
+    /// A caller without credentials where credentials are required. It has no role, and may only take actions that need
+    /// none; actions with an attempt's token need no tenant either.
     pub fn nobody() -> Self {
         let nobody = Self::of(TenantId::default_tenant(), Roles::default());
         Self { is_known: false, scope: Scope::All, ..nobody }
     }
 
-    /// A caller of a tenant with these roles.
+    /// A caller of a tenant, with these roles.
     pub fn of(tenant: TenantId, roles: Roles) -> Self {
         let scope = Scope::from(tenant.clone());
         let (kinds, subject, credential, origin) = (None, None, None, Arc::default());
@@ -62,7 +62,7 @@ impl Caller {
         Self { tenant, scope, owner, shared, roles, kinds, subject, credential, origin, is_known }
     }
 
-    /// The holder of a share: reads the operation, of any owner, and does nothing else.
+    /// The holder of a share: may read the operation, whatever its owner, and nothing else.
     pub(super) fn of_share(tenant: TenantId, operation: OperationId, share_id: &str) -> Self {
         let caller = Self::of(tenant, [Role::Read].into_iter().collect());
         let subject = format!("share:{share_id}");
@@ -74,47 +74,47 @@ impl Caller {
         self.shared.is_some()
     }
 
-    /// The same, with a subject within the tenant.
+    /// Sets the owner within the tenant.
     #[must_use]
     pub fn with_owner(self, owner: Owner) -> Self {
         Self { owner: Some(owner), ..self }
     }
 
-    /// The same, for these kinds only.
+    /// Restricts the caller to these kinds.
     #[must_use]
     pub fn with_kinds(self, kinds: impl Into<Arc<[Kind]>>) -> Self {
         Self { kinds: Some(kinds.into()), ..self }
     }
 
-    /// The same, by name.
+    /// Sets the subject.
     #[must_use]
     pub fn with_subject(self, subject: impl Into<Arc<str>>) -> Self {
         Self { subject: Some(subject.into()), ..self }
     }
 
-    /// The same, known by this credential.
+    /// Sets the id of the credential.
     #[must_use]
     pub fn with_credential(self, credential: impl Into<Arc<str>>) -> Self {
         Self { credential: Some(credential.into()), ..self }
     }
 
-    /// The same, from there.
+    /// Sets the request's origin.
     #[must_use]
     pub fn with_origin(self, origin: Arc<Origin>) -> Self {
         Self { origin, ..self }
     }
 
-    /// Whose operations it may reach.
+    /// The tenants whose operations the caller may reach.
     pub const fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// The id of its credential, if it has one.
+    /// The id of the credential, if there is one.
     pub fn credential(&self) -> Option<&str> {
         self.credential.as_deref()
     }
 
-    /// Where its request comes from.
+    /// The origin of the request.
     pub fn origin(&self) -> Arc<Origin> {
         Arc::clone(&self.origin)
     }
@@ -124,12 +124,12 @@ impl Caller {
         Actor { tenant: &self.tenant, subject: self.subject(), origin: &self.origin }
     }
 
-    /// The kinds that it may execute; all if `None`.
+    /// The kinds that the caller may execute; `None`: all.
     pub fn kinds(&self) -> Option<&[Kind]> {
         self.kinds.as_deref()
     }
 
-    /// What it may do.
+    /// The caller's roles.
     pub const fn roles(&self) -> Roles {
         self.roles
     }
@@ -139,12 +139,12 @@ impl Caller {
         self.subject.as_deref()
     }
 
-    /// The one operation that it may read, if it is known by a share.
+    /// The one operation that the caller may read, if a share identifies it.
     pub(super) const fn shared(&self) -> Option<OperationId> {
         self.shared
     }
 
-    /// Whether it may do that.
+    /// Whether the caller may take the action.
     pub fn can(&self, action: Action) -> bool {
         if self.shared.is_some() && !matches!(action, Action::Inspect | Action::Read) {
             return false;
@@ -152,7 +152,7 @@ impl Caller {
         action == Action::Look || action.roles().iter().any(|role| self.roles.has(*role))
     }
 
-    /// Refuses what it may not do.
+    /// Refuses an action that the caller may not take.
     pub fn may(&self, action: Action) -> Result<(), ServiceError> {
         if self.can(action) {
             return Ok(());
@@ -165,7 +165,7 @@ impl Caller {
         Err(ServiceError::new(Reason::PermissionDenied, message).with("roles", needed.join(",")))
     }
 
-    /// The view that it gets where it asks for `view`: without contents that it may not read.
+    /// The view that the caller gets instead of `view`: without contents that it may not read.
     pub fn sees(&self, view: View) -> View {
         match view {
             View::Full if self.can(Action::ReadInput) => View::Full,
@@ -174,7 +174,7 @@ impl Caller {
         }
     }
 
-    /// Refuses kinds that it may not execute.
+    /// Refuses kinds that the caller may not execute.
     pub fn may_execute(&self, kinds: &[Kind]) -> Result<(), ServiceError> {
         self.may(Action::Work)?;
         let Some(own) = &self.kinds else { return Ok(()) };

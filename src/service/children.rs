@@ -1,4 +1,4 @@
-//! What is done with the children of a batch: cancels and retries, some of them at a time.
+//! Cancels and retries the children of a batch, page by page.
 
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ use crate::operation::{
 };
 use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, PayloadRole};
 
-/// Children that are read at once, to be cancelled or to be tried again.
+/// How many children are read at once, to be cancelled or retried.
 const PAGE: usize = 256;
-/// Cancels under way at once.
+/// The maximum number of concurrent cancels.
 const AT_ONCE: usize = 64;
 
 impl Service {
-    /// Asks every child of a batch to stop that is not done, and returns when all were asked, with how many there are then.
-    /// `cancelled` is told of each.
+    /// Cancels every child of a batch that is not done; returns the counts after that. Calls `cancelled` for each
+    /// child.
     pub(super) async fn cancel_children(
         &self,
         batch: &Operation,
@@ -38,15 +38,15 @@ impl Service {
             page.iter().copied().for_each(&cancelled);
             after = page.last().copied();
             if page.len() < PAGE {
-                // Anew, so that whoever asks next sees what was done.
+                // Counted anew, so that the next reader sees the cancels.
                 let counts = self.engine.count_children(vec![place(batch)]).await?;
                 return Ok(counts.first().copied().unwrap_or_default());
             }
         }
     }
 
-    /// Asks some children to stop, in the order of their ids, beginning behind one of them. Returns those: with fewer than a
-    /// page there is no more.
+    /// Cancels some children, in the order of their ids, after one of them. Returns them; fewer than a page means that
+    /// there are no more.
     async fn cancel_page(
         &self,
         batch: &Operation,
@@ -63,7 +63,7 @@ impl Service {
         let mut cancels = stream::iter(cancels).buffer_unordered(AT_ONCE);
         while let Some(cancelled) = cancels.next().await {
             match cancelled {
-                // One that is gone needs no cancel.
+                // A removed child needs no cancel.
                 Ok(_) | Err(EngineError::NotFound | EngineError::Expired { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -87,7 +87,7 @@ impl Service {
         Ok(self.engine.list(query).await?)
     }
 
-    /// The batch that tries the unsuccessful children of this one again.
+    /// Submits a batch that retries the unsuccessful children of this one.
     pub(super) async fn retry_of_batch(
         &self,
         old: &Operation,
@@ -131,8 +131,8 @@ impl Service {
         })
     }
 
-    /// For the worker of batches: tries some unsuccessful children of the batch that `batch` retries again, as children of
-    /// `batch`, beginning behind one of them; each once, however often it is asked. Returns the last of them, if there may be
+    /// For the worker of batches: retries some unsuccessful children of the batch that `batch` retries, as children of
+    /// `batch`, after one of them; each once, however often this is called. Returns the last of them if there may be
     /// more.
     pub async fn retry_children(
         &self,
@@ -144,7 +144,7 @@ impl Service {
         let scope = batch.submission.tenant.clone().into();
         let old = match self.engine.get(&scope, old).await {
             Ok(old) => old,
-            // What it should have tried again is missing then, and the batch says so.
+            // The children to retry are then missing, and the batch reports that.
             Err(EngineError::NotFound | EngineError::Expired { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
@@ -155,7 +155,7 @@ impl Service {
             let new = NewOperation { idempotency_key: key, parent: Some(batch.id()), ..new };
             match self.submit(&caller, new).await {
                 Ok(_) => {}
-                // It is there, by a submission under other limits.
+                // The child was submitted before, under other limits.
                 Err(error) if error.reason == Reason::IdempotencyKeyReused => {}
                 Err(error) => return Err(error),
             }
@@ -163,7 +163,7 @@ impl Service {
         Ok(page.last().map(Operation::id).filter(|_| page.len() == PAGE))
     }
 
-    /// For the worker of batches: asks some children to stop. Whether there may be more.
+    /// For the worker of batches: cancels some children. Returns whether there may be more.
     pub async fn cancel_some_children(
         &self,
         batch: &Operation,
@@ -172,7 +172,7 @@ impl Service {
         Ok(self.cancel_page(batch, None, reason).await?.len() == PAGE)
     }
 
-    /// For the worker of batches: some of the children that did not succeed, as many as a result tells of.
+    /// For the worker of batches: some unsuccessful children, as many as a result lists.
     pub async fn some_unsuccessful(
         &self,
         batch: &Operation,
@@ -185,12 +185,12 @@ impl Service {
     }
 }
 
-/// Where a batch and its children are.
+/// The key of a batch and its children.
 pub(super) fn place(batch: &Operation) -> (TenantId, OperationId) {
     (batch.submission.tenant.clone(), batch.id())
 }
 
-/// On whose behalf a batch submits.
+/// The caller on whose behalf a batch submits.
 fn submitter(batch: &Operation) -> Caller {
     let caller = Caller::of(batch.submission.tenant.clone(), [Role::Submit].into_iter().collect());
     match batch.submission.labels.get(mark::OWNER) {

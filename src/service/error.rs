@@ -1,7 +1,7 @@
 //! Reasons of refusals, and the one table that maps them to gRPC and HTTP.
 //!
-//! `operation` and `store` have errors of their own, small and closed; the engine's errors become these here, and
-//! `grpc` and `http` only render them. Internal detail is logged at its source and never sent.
+//! `operation` and `store` have small closed sets of errors of their own; the engine's errors become these, and `grpc`
+//! and `http` only render them. Internal details are logged at their source and never sent.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::operation::{Rejection, Timestamp};
 pub struct Violation {
     /// Path of the field in the request, e.g. `requests[3].kind`.
     pub field: String,
-    /// The rule that it breaks, as a fragment: "must be …".
+    /// The broken rule, as part of a sentence: "must be …".
     pub description: String,
 }
 
@@ -26,9 +26,9 @@ impl Violation {
     }
 }
 
-/// Longest input that a refusal repeats, in characters.
+/// The longest part of an input that a refusal repeats, in characters.
 const MAX_ECHO: usize = 200;
-/// As much of an input as a refusal repeats: its first 200 characters.
+/// The part of an input that a refusal repeats: its first 200 characters.
 pub fn echo(input: &str) -> Cow<'_, str> {
     match input.char_indices().nth(MAX_ECHO) {
         Some((end, _)) => format!("{}…", &input[..end]).into(),
@@ -36,8 +36,8 @@ pub fn echo(input: &str) -> Cow<'_, str> {
     }
 }
 
-/// Declares the reasons: each with its meaning, its name, its canonical gRPC code, its HTTP status, and the title
-/// of an HTTP problem. What else speaks of reasons (`docs/errors.md`, `/openapi.json`) is made of this, or held to it.
+/// Declares the reasons: each with its meaning, its name, its canonical gRPC code, its HTTP status, and the title of an
+/// HTTP problem. Documents (`docs/errors.md`, `/openapi.json`) are generated from this or tested against it.
 macro_rules! reasons {
     ($($(#[doc = $about:literal])+ $reason:ident = $name:literal, $grpc:literal, $http:literal, $title:literal;)+) => {
         /// The reasons for which calls are refused: `ErrorInfo.reason`, in the domain `longrun`.
@@ -47,7 +47,7 @@ macro_rules! reasons {
         }
 
         impl Reason {
-            /// All of them, in the order of their declaration.
+            /// All reasons, in the order of their declaration.
             pub const ALL: &[Self] = &[$(Self::$reason),+];
 
             /// The reason's name, in upper snake case.
@@ -70,7 +70,7 @@ macro_rules! reasons {
                 match self { $(Self::$reason => $title,)+ }
             }
 
-            /// Its meaning, and the remedy.
+            /// The meaning, and the remedy.
             pub const fn about(self) -> &'static str {
                 match self { $(Self::$reason => concat!($($about),+),)+ }
             }
@@ -161,15 +161,15 @@ reasons! {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct ServiceError {
-    /// Why, for programs.
+    /// The reason, for programs.
     pub reason: Reason,
-    /// Why, for people; complete by itself.
+    /// The reason, for people; a full sentence.
     pub message: String,
-    /// The fields at fault.
+    /// The wrong fields.
     pub violations: Vec<Violation>,
-    /// When trying again makes sense.
+    /// When a retry makes sense.
     pub retry_after: Option<Duration>,
-    /// More facts by name.
+    /// Further facts by name.
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -185,20 +185,20 @@ impl ServiceError {
         }
     }
 
-    /// One field that breaks a rule.
+    /// The error for one field that breaks a rule.
     pub fn invalid_field(field: impl Into<String>, rule: impl Into<String>) -> Self {
         let violation = Violation::new(field, rule);
         let message = format!("{} {}", violation.field, violation.description);
         Self { violations: vec![violation], ..Self::new(Reason::InvalidArgument, message) }
     }
 
-    /// The same error with one more fact.
+    /// The error with one more fact.
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.metadata.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The server is about to stop.
+    /// The error for new work while the server stops.
     pub fn stopping() -> Self {
         Self {
             retry_after: Some(Duration::from_secs(1)),
@@ -219,7 +219,7 @@ impl From<EngineError> for ServiceError {
             EngineError::Rejected(rejection) => match rejection {
                 Rejection::StaleAttempt { .. } => Self::new(Reason::StaleAttempt, message),
                 Rejection::NotDone => Self::new(Reason::OperationNotDone, message),
-                // Acquiring is the engine's own; no call can be refused so.
+                // Only the engine itself acquires, so no call is refused with this.
                 Rejection::NotDue => Self::new(Reason::Internal, message),
             },
             EngineError::KeyReused(id) => {

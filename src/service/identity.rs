@@ -1,4 +1,4 @@
-//! The caller of a request, before it is known what the request does.
+//! The caller of a request, before the request is understood.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::caller::Caller;
 use super::{Reason, ServiceError, echo};
 use crate::operation::{Role, TenantId};
 
-/// A mark on requests that come from within this process; the server's listener sets it.
+/// Marks requests from within this process; the server's listener sets it.
 #[derive(Clone, Copy, Debug)]
 pub struct InProcess;
 
@@ -17,7 +17,7 @@ pub struct InProcess;
 pub struct Identity {
     caller: Result<Caller, ServiceError>,
     origin: Arc<Origin>,
-    /// Whether the request carries credentials for this server, good ones or not.
+    /// Whether the request carries credentials for this server, valid or not.
     has_credentials: bool,
 }
 
@@ -29,7 +29,7 @@ impl Identity {
         Self { caller, origin, has_credentials }
     }
 
-    /// Who it is, whatever it may do; or why that is not known.
+    /// The caller, whatever it may do; or why it is unknown.
     pub fn who(&self) -> Result<&Caller, &ServiceError> {
         self.caller.as_ref()
     }
@@ -39,14 +39,14 @@ impl Identity {
         self.caller.as_ref().ok().map(|caller| &caller.tenant)
     }
 
-    /// The same request, refused for a reason that is not its credentials'.
+    /// The same request, refused for a reason other than its credentials.
     #[must_use]
     pub fn refused(self, error: ServiceError) -> Self {
         Self { caller: Err(error), ..self }
     }
 
-    /// The caller, who may do that; what has no action in the tables is not there. `what` is the call, for the record
-    /// of a refusal.
+    /// The caller, if it may take the action; without an action the route or rpc does not exist. `what` names the call
+    /// in the record of a refusal.
     pub fn caller(&self, action: Option<Action>, what: &str) -> Result<Caller, ServiceError> {
         let found = match (&self.caller, action) {
             (_, None) => {
@@ -64,8 +64,8 @@ impl Identity {
         })
     }
 
-    /// The caller of a request under a mount, who may do that. Without credentials for this server it acts for the mount's
-    /// tenant, if the mount has one: then the API behind it asks for its own.
+    /// The caller of a request under a mount, if it may take the action. Without credentials for this server it acts
+    /// for the mount's tenant, if there is one, because the API behind the mount checks its own credentials.
     pub fn caller_by_mount(
         &self,
         tenant: Option<&TenantId>,
@@ -89,7 +89,7 @@ impl Identity {
 }
 
 impl Default for Identity {
-    /// A request that was not checked yet.
+    /// A request that has not been checked yet.
     fn default() -> Self {
         let none = ServiceError::new(Reason::Unauthenticated, "there are no credentials");
         Self::of(Err(none), Origin::default(), false)

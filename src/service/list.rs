@@ -17,21 +17,21 @@ use crate::store::{
 /// The parameters of a list.
 #[derive(Clone, Debug, Default)]
 pub struct ListParameters<'a> {
-    /// The scope. An operator lists outlines of another tenant or of all, by create time.
+    /// The tenants. An operator lists outlines of another tenant or of all tenants, by create time.
     pub whose: Whose,
-    /// At most this many; 0 for the default.
+    /// The maximum number of operations; 0: the default.
     pub page_size: i32,
-    /// Where to begin; empty for the beginning.
+    /// Where to begin; empty: at the beginning.
     pub page_token: &'a str,
-    /// AIP-160.
+    /// A filter (AIP-160).
     pub filter: &'a str,
-    /// AIP-132.
+    /// The order (AIP-132).
     pub order_by: &'a str,
-    /// Labels that all have, with their values.
+    /// Labels that all listed operations must have, with their values.
     pub within: &'a [(String, String)],
 }
 
-/// A page of a list, as it was asked for: with nothing wrong in it.
+/// A valid request for a page of a list.
 #[derive(Clone, Debug)]
 pub struct ListRequest {
     page: PageRequest,
@@ -39,12 +39,12 @@ pub struct ListRequest {
     filter: Filter,
     order: ListOrder,
     within: Vec<(String, String)>,
-    /// Whether nothing of it is sent, so that it takes no room of the connection's.
+    /// Whether the page is not sent to a client, so that it takes no room of the connection.
     is_unsent: bool,
 }
 
 impl ListRequest {
-    /// The same for who only looks at what is on the page, within this process, and lets it go.
+    /// The same request from this process itself, which drops the page after use.
     #[must_use]
     pub fn unsent(self) -> Self {
         Self { is_unsent: true, ..self }
@@ -52,7 +52,7 @@ impl ListRequest {
 }
 
 impl ListParameters<'_> {
-    /// What `caller` asks for; notes all that breaks a rule.
+    /// Checks the parameters for `caller`; notes every broken rule.
     pub fn read(&self, caller: &Caller, found: &mut Violations) -> Option<ListRequest> {
         let Self { ref whose, page_size, page_token, filter, order_by, within } = *self;
         let within_text = within.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()]);
@@ -77,7 +77,7 @@ impl ListParameters<'_> {
     }
 }
 
-/// A page of a history, as it was asked for: with nothing wrong in it.
+/// A valid request for a page of a history.
 #[derive(Clone, Debug)]
 pub struct HistoryRequest {
     name: OperationName,
@@ -87,8 +87,8 @@ pub struct HistoryRequest {
 }
 
 impl HistoryRequest {
-    /// At most `page_size` entries (0 for the default) behind `page_token` (empty for the beginning) of the history of
-    /// `name`, which is `None` where the name itself is wrong. Notes all that breaks a rule.
+    /// A request for at most `page_size` entries (0: the default) after `page_token` (empty: from the beginning) of the
+    /// history of `name`, which is `None` if the name itself is wrong. Notes every broken rule.
     pub fn read(
         name: Option<OperationName>,
         page_size: i32,
@@ -100,7 +100,7 @@ impl HistoryRequest {
         Some(Self { name: name?, page: page?, is_unsent: false })
     }
 
-    /// The page after `position`, for callers within this process.
+    /// The page after `position`, for calls from within this process.
     pub fn behind(name: OperationName, position: HistoryPosition) -> Self {
         let page = PageRequest::behind(history_bytes(position));
         Self { name, page, is_unsent: true }
@@ -110,14 +110,14 @@ impl HistoryRequest {
 /// A page.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// The operations on the page.
+    /// The entries on the page.
     pub entries: Vec<T>,
-    /// Asks for the next page; empty on the last one.
+    /// The token of the next page; empty on the last one.
     pub next_page_token: String,
 }
 
 impl Service {
-    /// A page of operations, as many as fit by `weigh`, their encoded size in bytes.
+    /// A page of operations: as many as fit by `weigh`, their encoded size in bytes.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -183,8 +183,7 @@ impl Service {
         Ok(Page { entries, next_page_token })
     }
 
-    /// A page of an operation's history, oldest first, as many entries as fit by `weigh`, their encoded size in
-    /// bytes.
+    /// A page of an operation's history, oldest first: as many entries as fit by `weigh`, their encoded size in bytes.
     pub async fn events(
         &self,
         caller: &Caller,
@@ -231,7 +230,7 @@ impl Service {
 }
 
 impl Whose {
-    /// Whose operations these are, which are there for the caller.
+    /// The scope of the choice, if the caller may use it.
     fn scope(self, caller: &Caller) -> Result<Scope, ServiceError> {
         match self {
             Self::Own => Ok(caller.tenant.clone().into()),
@@ -246,7 +245,7 @@ impl Whose {
     }
 }
 
-/// Refuses what is not to be seen of other tenants, and an order for which there is no index.
+/// Refuses data of other tenants that operators may not see, and an order without an index.
 fn only_outlines(view: View, order: ListOrder, scope: &Scope) -> Result<(), ServiceError> {
     let mut found = Violations::default();
     if view != View::Basic {
@@ -258,7 +257,7 @@ fn only_outlines(view: View, order: ListOrder, scope: &Scope) -> Result<(), Serv
     found.check()
 }
 
-/// The filter, or what is wrong with it.
+/// Parses a filter.
 pub fn parse_filter(text: &str) -> Result<Filter, ServiceError> {
     Filter::parse(text).map_err(|error| ServiceError::invalid_field("filter", error.to_string()))
 }

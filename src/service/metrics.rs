@@ -14,7 +14,7 @@ use crate::operation::{Kind, Scope, TenantId, Timestamp};
 use crate::spans::Spans;
 use crate::store::{ListOrder, ListQuery, OrderBy};
 
-/// Routes of requests that no route of the table takes.
+/// The names in metrics of requests that match no route of the table.
 pub const OTHER_ROUTES: [&str; 4] = ["relay", "dialect", "grpc-web", "pages"];
 /// The rpcs of health and reflection, which need no credentials.
 const UNASKED: [&str; 4] = [
@@ -23,19 +23,19 @@ const UNASKED: [&str; 4] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
-/// Queues whose oldest operation is looked for.
+/// The number of queues whose oldest operation is looked up.
 const MOST_QUEUES: usize = 64;
-/// How long that is taken for true, and how long it may take.
+/// How long the result is used, and how long the lookup may take.
 const FRESH: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// When the oldest operations that wait were submitted, by kind, as they were found at a moment.
+/// When the oldest queued operations were submitted, by kind, and when that was read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Oldest(Arc<Mutex<Option<Found>>>);
 
 type Found = (Moment, BTreeMap<Kind, Timestamp>);
 
-/// What a server counts: at most `most_kinds` kinds by name, and every rpc, route and limit that there is.
+/// The server's counters: at most `most_kinds` kinds by name, and every rpc, route and limit.
 pub fn meters(most_kinds: usize) -> Arc<Meters> {
     let routes = access::routes().chain(OTHER_ROUTES);
     let limits = ServerLimit::ALL.map(ServerLimit::name).into_iter();
@@ -44,7 +44,7 @@ pub fn meters(most_kinds: usize) -> Arc<Meters> {
 }
 
 impl Service {
-    /// What is counted.
+    /// The server's counters.
     pub fn meters(&self) -> &Arc<Meters> {
         self.engine.meters()
     }
@@ -60,7 +60,7 @@ impl Service {
         Ok(self.scrape().await)
     }
 
-    /// The same for a listener that asks for no credentials.
+    /// The same for the metrics listener, which requires no credentials.
     pub async fn scrape(&self) -> Scrape {
         let mut scrape = Scrape::default();
         let figures = self.engine.figures();
@@ -119,14 +119,13 @@ impl Service {
             match (queued, ages.get(name)) {
                 (0, _) => scrape.number(Metric::OldestQueued, &[name], 0.0),
                 (_, Some(age)) => scrape.number(Metric::OldestQueued, &[name], age.as_secs_f64()),
-                // Of a queue that was not looked at it is not known.
+                // A queue that was not read has an unknown oldest operation.
                 (_, None) => {}
             }
         }
     }
 
-    /// When the oldest operations that wait were submitted, by kind: of the longest queues, as far as the store answers in
-    /// time.
+    /// When the oldest queued operations were submitted, by kind: of the longest queues, if the store responds in time.
     async fn oldest(&self) -> BTreeMap<Kind, Timestamp> {
         let clock = self.engine.clock();
         let mut known = self.oldest.0.lock().await;
@@ -181,7 +180,7 @@ impl Service {
         scrape.count(Metric::StoreWritable, &[], is_writable.into());
         let mut size = None;
         for file in meters.files().into_iter().flatten() {
-            // A log that is not there yet has no size.
+            // A log that does not exist yet has no size.
             let bytes = tokio::fs::metadata(file).await.map_or(0, |it| it.len());
             *size.get_or_insert(0) += bytes;
         }

@@ -1,6 +1,6 @@
 //! Use cases, independent of transport: permissions, checks, results.
 //!
-//! Every use case takes a [`Caller`]; nothing crosses tenants. gRPC and HTTP decode, call this, and encode:
+//! Every use case takes a [`Caller`]; nothing crosses tenants. gRPC and HTTP decode, call this module, and encode:
 //! everything that they share is here, once.
 
 use std::sync::Arc;
@@ -80,16 +80,16 @@ pub use uploads::ResultUploads;
 pub use violations::Violations;
 pub use workers::WorkerSession;
 
-/// An operation's name as a caller gave it.
+/// An operation's name in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperationName {
-    /// The tenant, where the name has one.
+    /// The tenant, if the name has one.
     pub tenant: Option<TenantId>,
     /// The id.
     pub id: OperationId,
 }
 
-/// How much of its payloads an operation carries.
+/// The payload contents that an operation carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
     /// No contents.
@@ -100,46 +100,45 @@ pub enum View {
     Full,
 }
 
-/// An operation with what of its payloads a view asks for.
+/// An operation with the payload contents of a view.
 #[derive(Clone, Debug)]
 pub struct Document {
     /// The operation.
     pub operation: Arc<Operation>,
-    /// The input's contents, if they are carried.
+    /// The input's contents, if the view includes them.
     pub input: Option<Bytes>,
-    /// The result's contents, if they are carried.
+    /// The result's contents, if the view includes them.
     pub result: Option<Bytes>,
-    /// How many children it has, if it is a batch and that is asked for.
+    /// The numbers of its children, if it is a batch and they were requested.
     pub children: Option<ChildCounts>,
-    /// Why it is not running, if it is queued and the reason is asked for.
+    /// Why it is not running, if it is queued and the reason was requested.
     pub waiting: Option<Waiting>,
 }
 
 /// The service's limits and defaults.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Largest payload, in bytes.
+    /// The largest payload, in bytes.
     pub max_payload_bytes: usize,
-    /// Largest payload that a message may carry, in bytes; larger ones come as streams.
+    /// The largest payload in a message, in bytes; larger ones are streamed.
     pub max_message_bytes: usize,
-    /// Payloads with more bytes than this are kept in the object store; at least
-    /// `inline_payload_bytes`.
+    /// Payloads larger than this many bytes are stored as objects; at least `inline_payload_bytes`.
     pub object_threshold_bytes: usize,
-    /// Largest payload that an operation carries within itself, in bytes.
+    /// The largest payload that an operation carries itself, in bytes.
     pub inline_payload_bytes: usize,
     /// How long a body may take to arrive (HTTP only).
     pub body_timeout: Duration,
-    /// Most of a page, or of the answer of a batch, in encoded bytes.
+    /// The maximum size of a page, or of a batch's response, in encoded bytes.
     pub page_bytes: usize,
-    /// Retention of an operation that asks for none.
+    /// The default retention.
     pub default_retention: Duration,
-    /// A stream says that it is alive after this much silence.
+    /// A stream sends a heartbeat after this much silence.
     pub heartbeat_interval: Duration,
-    /// A stream is ended, to be resumed, at about this age (a fifth more or less).
+    /// A stream ends at about this age (a fifth more or less), to be resumed.
     pub max_stream_age: Duration,
-    /// Most attempts that one worker may run at once.
+    /// The maximum number of attempts that one worker may run at once.
     pub max_in_flight: usize,
-    /// A worker's leases live this long without a sign of life.
+    /// A worker's leases last this long without a sign of life.
     pub lease_duration: Duration,
 }
 
@@ -162,29 +161,29 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How often a worker is to give a sign of life: three times per lease.
+    /// How often a worker must send a sign of life: three times per lease.
     pub fn worker_heartbeat_interval(&self) -> Duration {
         self.lease_duration / 3
     }
 
-    /// Largest payload within a message, in bytes.
+    /// The largest payload in a message, in bytes.
     pub fn max_message_payload_bytes(&self) -> usize {
         self.max_message_bytes.min(self.max_payload_bytes)
     }
 
-    /// Largest message of a call, in bytes: a batch may be twice as large as a message of one payload, and there is room
-    /// for the fields around a payload.
+    /// The largest message of a call, in bytes: a batch may be twice as large as a message with one payload, and there
+    /// is room for the fields around a payload.
     pub fn max_call_bytes(&self) -> usize {
         self.max_message_bytes.saturating_mul(2).saturating_add(1 << 20)
     }
 }
 
-/// Most submissions in one call.
+/// The maximum number of submissions in one call.
 pub const MAX_BATCH: usize = 1_000;
-/// How long a wait lasts without a time-out of its own: below 30 s, the shortest idle limit that proxies in common use have by
-/// default, with room for a slow answer. Nothing can break the silence of a unary call.
+/// The default duration of a wait: below 30 s, the shortest default idle limit of common proxies, with room for a slow
+/// response. A unary call cannot send heartbeats.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(25);
-/// How long a wait lasts at most.
+/// The longest duration of a wait.
 pub const MAX_WAIT: Duration = Duration::from_secs(300);
 
 /// The use cases. Cheap to clone.
@@ -195,11 +194,11 @@ pub struct Service {
     limits: Arc<Limits>,
     quotas: Quotas,
     usage: usage::Usage,
-    /// Cancelled when the server is asked to stop: it takes no new work. `closing` cancels it as well.
+    /// Cancelled when the server is asked to stop: it accepts no new work. `closing` cancels this one too.
     stopping: CancellationToken,
     /// Cancelled when the server closes its connections: long calls end, to be resumed elsewhere.
     closing: CancellationToken,
-    /// Where callers have credentials.
+    /// The API keys, if callers have credentials.
     keys: Option<keys::Keys>,
     tenant_limits: Option<TenantLimits>,
     shares: Option<shares::Shares>,
@@ -239,25 +238,25 @@ impl Service {
         }
     }
 
-    /// The same, with API keys to administer.
+    /// Adds API keys to administer.
     #[must_use]
     pub fn with_keys(self, keys: keys::Keys) -> Self {
         Self { secret: keys.secret().clone(), keys: Some(keys), ..self }
     }
 
-    /// The same, with limits of tenants that operators set.
+    /// Adds limits of tenants that operators set.
     #[must_use]
     pub fn with_tenant_limits(self, limits: TenantLimits) -> Self {
         Self { tenant_limits: Some(limits), ..self }
     }
 
-    /// The same, with operations to be shared.
+    /// Adds shares of operations.
     #[must_use]
     pub fn with_shares(self, shares: shares::Shares) -> Self {
         Self { shares: Some(shares), ..self }
     }
 
-    /// The same, with receivers to be told.
+    /// Adds webhooks.
     #[must_use]
     pub fn with_webhooks(self, webhooks: webhooks::Webhooks) -> Self {
         Self { webhooks: Some(webhooks), ..self }
@@ -273,7 +272,7 @@ impl Service {
         &self.limits
     }
 
-    /// Takes no new work from now on. Calls and streams go on.
+    /// Accepts no new work from now on. Calls and streams continue.
     pub fn begin_to_stop(&self) {
         self.stopping.cancel();
     }
@@ -288,23 +287,23 @@ impl Service {
         self.stopping.cancelled().await;
     }
 
-    /// Returns when the server closes its connections: long calls end, and none begins.
+    /// Returns when the server closes its connections: long calls must end, and none may begin.
     pub async fn closing(&self) {
         self.closing.cancelled().await;
     }
 
-    /// Returns after as much silence as a stream may have.
+    /// Returns after the longest allowed silence of a stream.
     pub async fn silence(&self) {
         let clock = self.engine.clock();
         clock.sleep_until_moment(clock.moment().after(self.limits.heartbeat_interval)).await;
     }
 
-    /// Whether the store takes writes, to be watched.
+    /// Watches whether the store accepts writes.
     pub fn store_health(&self) -> watch::Receiver<StoreHealth> {
         self.engine.store_health()
     }
 
-    /// Whether new work is taken; if not, why.
+    /// Whether new work is accepted; the error says why not.
     pub fn ready(&self) -> Result<(), ServiceError> {
         if self.is_stopping() {
             return Err(ServiceError::stopping());
@@ -319,7 +318,7 @@ impl Service {
         }
     }
 
-    /// The time now, by the engine's clock.
+    /// The present time, by the engine's clock.
     pub fn now(&self) -> crate::operation::Timestamp {
         self.engine.clock().now()
     }

@@ -15,14 +15,14 @@ use crate::operation::{
 };
 use crate::store::PayloadRole;
 
-/// How submissions are stored.
+/// How several submissions are stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Road {
     /// Each by itself.
     Each,
-    /// The same, to be watched.
+    /// Each by itself, to be watched.
     Watched,
-    /// The first is a batch, of which the others are the children: all or none.
+    /// The first is a batch with the others as its children: all or none.
     Batch,
 }
 
@@ -31,7 +31,7 @@ pub(super) enum Road {
 pub struct Submitted {
     /// The operation, in the basic view.
     pub document: Document,
-    /// Whether it was there before, under the same idempotency key.
+    /// Whether it existed before, under the same idempotency key.
     pub existing: bool,
 }
 
@@ -51,7 +51,7 @@ impl Service {
         Ok(self.submit_one(caller, new, Road::Each).await?.into())
     }
 
-    /// The one road of single submissions.
+    /// The road of single submissions.
     pub(super) async fn submit_one(
         &self,
         caller: &Caller,
@@ -72,8 +72,8 @@ impl Service {
         Ok(stored)
     }
 
-    /// Refuses a submission that there is no room for, before its input is taken in: a client that is about to send
-    /// much learns it at once. A submission that is admitted may be refused yet.
+    /// Refuses a submission for which there is no room, before its input is received, so that a client with a large
+    /// input learns it at once. A submission that is admitted may still be refused.
     pub async fn admit(&self, caller: &Caller, new: &NewOperation) -> Result<(), ServiceError> {
         caller.may(Action::Submit)?;
         self.takes_work()?;
@@ -82,7 +82,7 @@ impl Service {
         Ok(self.engine.admit(&new).await?)
     }
 
-    /// Stores submissions in one commit. Those that could not be decoded are answered in their place.
+    /// Stores submissions in one commit. A submission that could not be decoded has its error in its place.
     pub async fn submit_batch(
         &self,
         caller: &Caller,
@@ -96,7 +96,7 @@ impl Service {
         self.takes_work()?;
         self.spend(caller, items.len())?;
         let mut prepared = Vec::with_capacity(items.len());
-        // Most have the same.
+        // Most submissions have the same parent.
         let mut parents: HashMap<OperationId, Result<(), ServiceError>> = HashMap::new();
         for (at, item) in items.into_iter().enumerate() {
             let parent = item.as_ref().ok().and_then(|new| new.parent);
@@ -122,12 +122,12 @@ impl Service {
         Ok(answers.collect())
     }
 
-    /// Refuses new work once the server has been asked to stop. Whether the store takes it, the engine says.
+    /// Refuses new work once the server has been asked to stop. The engine checks whether the store accepts it.
     pub(super) fn takes_work(&self) -> Result<(), ServiceError> {
         if self.is_stopping() { Err(ServiceError::stopping()) } else { Ok(()) }
     }
 
-    /// Stores the checked submissions in one commit; returns the errors of the others.
+    /// Stores the valid submissions in one commit; the others keep their errors.
     pub(super) async fn store(
         &self,
         items: Vec<Result<NewOperation, ServiceError>>,
@@ -177,7 +177,7 @@ impl Service {
         Ok(answers.collect())
     }
 
-    /// The submission as the caller's own, its input put away. `field` is the input's path in the request.
+    /// The submission as the caller's own, with its input stored. `field` is the input's path in the request.
     pub(super) async fn prepare(
         &self,
         caller: &Caller,
@@ -199,7 +199,7 @@ impl Service {
         Ok(NewOperation { tenant: caller.tenant.clone(), labels, input, trace, ..new })
     }
 
-    /// The operation as it is now.
+    /// The operation's present state.
     pub async fn get(
         &self,
         caller: &Caller,
@@ -221,7 +221,7 @@ impl Service {
         Ok(Document { waiting, children, ..document })
     }
 
-    /// The one way in which an operation is looked up: by its owner.
+    /// Looks up an operation, with the check of its owner. All use cases use this.
     pub(super) async fn find(
         &self,
         caller: &Caller,
@@ -231,7 +231,7 @@ impl Service {
         self.find_for(caller, name, None).await
     }
 
-    /// The same for a worker, whose session may see what it works on, whatever its owner.
+    /// Looks up an operation for a worker, whose session may see what it works on, whatever its owner.
     pub(super) async fn find_for(
         &self,
         caller: &Caller,
@@ -246,7 +246,7 @@ impl Service {
         Ok(found)
     }
 
-    /// Asks for an operation to stop.
+    /// Cancels an operation.
     pub async fn cancel(
         &self,
         caller: &Caller,
@@ -262,7 +262,7 @@ impl Service {
         Ok(Document::basic(operation))
     }
 
-    /// Starts an operation that is put off as soon as there is room for it.
+    /// Starts a deferred operation as soon as a worker and a place are free.
     pub async fn run_now(
         &self,
         caller: &Caller,
@@ -272,7 +272,7 @@ impl Service {
         Ok(Document::basic(operation))
     }
 
-    /// Forgets a done operation.
+    /// Deletes a done operation.
     pub async fn delete(&self, caller: &Caller, name: &OperationName) -> Result<(), ServiceError> {
         self.apply(caller, name, Command::Delete).await.map(drop)
     }
@@ -286,7 +286,7 @@ impl Service {
         caller.may(Action::Change)?;
         let found = self.find_for(caller, name, None).await?;
         let (scope, id) = (found.submission.tenant.clone().into(), found.id());
-        // Whose it is never changes, so nothing can fall in between.
+        // The owner never changes, so the check cannot become outdated.
         if !found.is_changeable_by(caller.owner.as_ref()) {
             return Err(named(EngineError::NotFound, id));
         }
@@ -301,7 +301,7 @@ impl Service {
         Ok(applied.operation)
     }
 
-    /// Submits a done operation's input again; refused where `capacity` operations of its kind are not done.
+    /// Submits a done operation's input again; refused if `capacity` operations of its kind are not done.
     pub async fn retry(
         &self,
         caller: &Caller,
@@ -326,7 +326,7 @@ impl Service {
         self.submit(caller, NewOperation { idempotency_key, capacity, ..new }).await
     }
 
-    /// The submission of a retry.
+    /// The submission that retries an operation.
     pub(super) async fn again(&self, old: &Operation) -> Result<NewOperation, ServiceError> {
         let submission = &old.submission;
         let input = match &submission.input {
@@ -343,7 +343,7 @@ impl Service {
         })
     }
 
-    /// The operation with the contents that `view` asks for.
+    /// The operation with the contents of `view`.
     pub(super) async fn document(
         &self,
         operation: Arc<Operation>,
@@ -373,19 +373,19 @@ impl Service {
 }
 
 impl Document {
-    /// Without contents.
+    /// The operation without contents.
     pub fn basic(operation: Arc<Operation>) -> Self {
         Self { operation, input: None, result: None, children: None, waiting: None }
     }
 }
 
-/// Whether it is known that nothing was written but what the answer says.
+/// Whether it is certain that nothing was written except what the answer says.
 pub(super) fn is_decided<T>(answer: &Result<T, EngineError>) -> bool {
     !matches!(answer, Err(EngineError::Unavailable(_) | EngineError::Internal(_)))
 }
 
-/// Whose operation it can be, and its id. Where the name is of a tenant that the caller cannot reach, there is no such
-/// operation.
+/// The scope in which to look for the operation, and its id. A name with a tenant that the caller cannot reach is not
+/// found.
 pub(super) fn visible(
     caller: &Caller,
     name: &OperationName,
@@ -401,7 +401,7 @@ pub(super) fn visible(
     }
 }
 
-/// A list is of the caller's own tenant, whether the request names it or not.
+/// A list must be of the caller's own tenant, whether the request names it or not.
 pub fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<(), ServiceError> {
     match named {
         Some(tenant) if *tenant != caller.tenant => {
@@ -412,7 +412,7 @@ pub fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<(), Servi
     }
 }
 
-/// An operation of another owner within the tenant is not found, unless it was shared with the caller.
+/// Refuses an operation of another owner within the tenant as not found, unless the caller may read it.
 pub(super) fn readable(caller: &Caller, operation: &Operation) -> Result<(), ServiceError> {
     let is_shared = caller.shared() == Some(operation.id());
     if is_shared || operation.is_readable_by(caller.owner.as_ref()) {
@@ -422,13 +422,13 @@ pub(super) fn readable(caller: &Caller, operation: &Operation) -> Result<(), Ser
     }
 }
 
-/// Whether it is this session that works on the operation.
+/// Whether this session works on the operation.
 pub(super) fn is_held(operation: &Operation, session: Option<SessionId>) -> bool {
     let lease = operation.life.state.lease().map(|lease| lease.session);
     session.is_some() && lease == session
 }
 
-/// The refusal of an idempotency key, for a caller who may not be the owner of the operation that has it.
+/// Hides the operation in the refusal of an idempotency key, because the caller may not be its owner.
 pub(super) fn unnamed(caller: &Caller, error: ServiceError) -> ServiceError {
     match error.reason {
         Reason::IdempotencyKeyReused if caller.owner.is_some() => {
@@ -438,7 +438,7 @@ pub(super) fn unnamed(caller: &Caller, error: ServiceError) -> ServiceError {
     }
 }
 
-/// The error with the operation's name in it.
+/// The error with the operation's name.
 pub(super) fn named(error: EngineError, id: OperationId) -> ServiceError {
     let name = id.name();
     let text = match &error {

@@ -1,4 +1,4 @@
-//! Page sizes and page tokens (AIP-158). Tokens are opaque, contain a position and its list, and authorize nothing.
+//! Page sizes and page tokens (AIP-158). Tokens are opaque, contain a position and its list, and grant no permission.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,21 +6,21 @@ use sha2::{Digest, Sha256};
 
 use super::Violations;
 
-/// Most entries on a page.
+/// The maximum number of entries on a page.
 const MAX_PAGE: usize = 1_000;
 
-/// A page that was asked for.
+/// A requested page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PageRequest {
-    /// At most this many entries.
+    /// The maximum number of entries.
     pub limit: usize,
-    /// The position behind which it begins; `None` for the first page.
+    /// The position after which the page begins; `None`: the first page.
     pub after: Option<[u8; 24]>,
     list: [u8; 8],
 }
 
 impl PageRequest {
-    /// A page of the list that `query` describes: of `default` entries where `size` is 0, of [`MAX_PAGE`] at most.
+    /// A page of the list that `query` describes: `default` entries if `size` is 0, at most [`MAX_PAGE`].
     pub(super) fn read(
         query: &[&str],
         (size, default): (i32, usize),
@@ -40,12 +40,12 @@ impl PageRequest {
         Some(Self { limit: limit?, after: after?, list })
     }
 
-    /// The largest page, behind this position.
+    /// The largest page after this position.
     pub(super) const fn behind(position: [u8; 24]) -> Self {
         Self { limit: MAX_PAGE, after: Some(position), list: [0; 8] }
     }
 
-    /// The token of the page that begins behind `position`.
+    /// The token of the page after `position`.
     pub(super) fn token(&self, position: [u8; 24]) -> String {
         let mut bytes = self.list.to_vec();
         bytes.extend(position);
@@ -53,7 +53,7 @@ impl PageRequest {
     }
 }
 
-/// The position in a token, which must be of the same list; `None` for the first page.
+/// The position in a token, which must be of the same list; `None`: the first page.
 fn position(list: [u8; 8], token: &str) -> Result<Option<[u8; 24]>, &'static str> {
     const MALFORMED: &str = "must be the next_page_token of a page before";
     if token.is_empty() {

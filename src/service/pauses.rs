@@ -1,11 +1,11 @@
-//! Kinds that are paused: a limit of the kind, by which none of its operations start.
+//! Paused kinds: a limit of the kind by which none of its operations start.
 
 use super::{Action, Caller, Reason, Service, ServiceError};
 use crate::operation::limits::{Limit, LimitName};
 use crate::operation::{Kind, Scope};
 
 impl Service {
-    /// Starts none of a kind's operations any more.
+    /// Stops starting operations of a kind.
     pub async fn pause_kind(
         &self,
         caller: &Caller,
@@ -16,7 +16,7 @@ impl Service {
         self.put_limit(caller, limit, 1).await.map(drop)
     }
 
-    /// Starts a kind's operations again.
+    /// Starts operations of a kind again.
     pub async fn resume_kind(
         &self,
         caller: &Caller,
@@ -28,14 +28,14 @@ impl Service {
         let table = limits.table();
         let for_all = table.of(&Limit { tenant: None, ..limit.clone() }).is_some_and(|it| it > 0);
         if limit.tenant.is_some() && for_all {
-            // What an operator has paused for all, an operator resumes.
+            // Only an operator can resume what an operator has paused for all tenants.
             caller.may(Action::Operate)?;
             return self.put_limit(caller, limit, 0).await.map(drop);
         }
         match self.drop_limit(caller, &limit).await {
             Err(error) if error.reason == Reason::LimitNotFound => {
                 match limits.table().of(&limit).is_some_and(|it| it > 0) {
-                    // By the configuration file.
+                    // The pause is in the configuration file.
                     true => self.put_limit(caller, limit, 0).await.map(drop),
                     false => Ok(()),
                 }
@@ -45,7 +45,7 @@ impl Service {
     }
 }
 
-/// The limit that pauses a kind: of the caller's own tenant, or as `whose` says.
+/// The limit that pauses a kind: for the caller's own tenant, or for `whose`.
 fn pause_of(caller: &Caller, whose: Option<Scope>, kind: Kind) -> Result<Limit, ServiceError> {
     let tenant = match whose {
         None => Some(caller.tenant.clone()),

@@ -1,5 +1,4 @@
-//! Payloads on their way in and out: small ones in rows, large ones in objects. No other module knows the
-//! difference.
+//! Payloads on their way in and out: small ones in rows, large ones in objects. No other module knows the difference.
 
 use std::ops::Range;
 
@@ -13,7 +12,7 @@ use crate::objects::{ObjectError, Objects, Upload};
 use crate::operation::{OperationId, Payload, PayloadInfo, SessionId, StoredObject};
 use crate::store::PayloadRole;
 
-/// Contents that come in piece by piece: kept in memory up to the threshold, from there on in an object.
+/// Contents that arrive in pieces: in memory up to the threshold, then in an object.
 #[derive(Debug)]
 pub struct Intake {
     objects: Objects,
@@ -24,12 +23,12 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// How many bytes have come in.
+    /// The number of bytes received.
     pub fn size_bytes(&self) -> u64 {
         self.upload.as_ref().map_or(self.buffered.len() as u64, Upload::size_bytes)
     }
 
-    /// Takes the next piece. Waits while the object store is slower than they come.
+    /// Takes the next piece. Waits while the object store is slower than the client.
     pub async fn write(&mut self, piece: Bytes) -> Result<(), ServiceError> {
         if self.size_bytes() + piece.len() as u64 > self.limit as u64 {
             let limit = self.limit;
@@ -50,7 +49,7 @@ impl Intake {
         Ok(())
     }
 
-    /// The payload, durable where it is in an object.
+    /// Finishes the payload; if it is an object, it is durable then.
     pub async fn finish(self, content_type: &str) -> Result<Payload, ServiceError> {
         match self.upload {
             None => Ok(Payload::sniffed(content_type, self.buffered.freeze())),
@@ -61,7 +60,7 @@ impl Intake {
         }
     }
 
-    /// Gives up what has come in.
+    /// Drops what was received.
     pub async fn abort(self) {
         if let Some(upload) = self.upload {
             upload.abort().await;
@@ -69,10 +68,10 @@ impl Intake {
     }
 }
 
-/// Contents of a payload, to be read.
+/// A payload's contents, for reading.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// Their description.
+    /// The payload's description.
     pub info: PayloadInfo,
     source: Source,
 }
@@ -83,11 +82,11 @@ enum Source {
     Object(Objects, StoredObject),
 }
 
-/// Contents as they come.
+/// Contents in pieces.
 pub type ContentStream = BoxStream<'static, Result<Bytes, ServiceError>>;
 
 impl Contents {
-    /// How many bytes there are.
+    /// The number of bytes.
     pub fn size_bytes(&self) -> u64 {
         match &self.source {
             Source::Row(data) => data.len() as u64,
@@ -95,8 +94,8 @@ impl Contents {
         }
     }
 
-    /// Part of them; what is beyond their end is left out. A stream of an object that is not as it was written ends with
-    /// [`Reason::DataLoss`], and before the last byte: by its length, or by its digest where the whole is read.
+    /// A part of the contents; a range beyond their end is cut. The stream of a damaged object ends with
+    /// [`Reason::DataLoss`] before the last byte: found by its length, or by its digest if the whole is read.
     pub async fn read(&self, part: Range<u64>) -> Result<ContentStream, ServiceError> {
         let end = part.end.min(self.size_bytes());
         let part = part.start.min(end)..end;
@@ -119,7 +118,7 @@ impl Contents {
 }
 
 impl Service {
-    /// Takes in contents of at most `limit` bytes, and no more than the service's own limit.
+    /// Receives contents of at most `limit` bytes, and no more than the service's own limit.
     pub fn intake(&self, limit: usize) -> Intake {
         Intake {
             objects: self.objects.clone(),
@@ -130,7 +129,7 @@ impl Service {
         }
     }
 
-    /// Puts a large payload into an object.
+    /// Stores a large payload as an object.
     pub(super) async fn put_away(&self, payload: Payload) -> Result<Payload, ServiceError> {
         let is_small = payload.data.len() <= self.limits.object_threshold_bytes;
         if is_small || payload.info.object.is_some() {
@@ -143,7 +142,7 @@ impl Service {
         Ok(Payload { info, data: Bytes::new() })
     }
 
-    /// The same contents as a payload of its own.
+    /// Copies the contents into a payload of its own.
     pub(super) async fn copy(
         &self,
         id: OperationId,
@@ -159,7 +158,7 @@ impl Service {
         Ok(data.map(|data| Payload { info, data }))
     }
 
-    /// Deletes an object that no commit refers to. Should it not work, the next sweep finds it.
+    /// Deletes an object that no commit refers to. If that fails, the next sweep finds it.
     pub(super) async fn discard(&self, payload: &PayloadInfo) {
         if let Some(object) = payload.object
             && let Err(error) = self.objects.delete(object.id).await
@@ -176,7 +175,7 @@ impl Service {
         session: Option<SessionId>,
     ) -> Result<Contents, ServiceError> {
         let found = self.find_for(caller, name, session).await;
-        // A caller that may not read learns nothing of attempts that it does not hold.
+        // A caller without read permission must learn nothing of attempts that it does not hold.
         if !found.as_ref().is_ok_and(|operation| is_held(operation, session)) {
             caller.may(Action::ReadInput)?;
         }
@@ -212,7 +211,7 @@ impl Service {
         self.contents(operation.id(), PayloadRole::Result, info).await?.ok_or_else(missing)
     }
 
-    /// The document with its result, also where views leave it out for its size, if that is at most `limit` bytes.
+    /// The document with its result, even if the view omits it for its size, if it has at most `limit` bytes.
     pub async fn with_result(
         &self,
         document: Document,
@@ -226,7 +225,7 @@ impl Service {
         Ok(Document { result, ..document })
     }
 
-    /// The same with its input.
+    /// The document with its input, likewise.
     pub async fn with_input(
         &self,
         document: Document,

@@ -1,8 +1,8 @@
-//! When it makes sense to ask for an operation again: learned from how long the latest attempts of its queue waited and
-//! took, as this server has seen them.
+//! The pause after which a client should read an operation again: estimated from how long the latest attempts of its
+//! queue waited and took, as this server saw them.
 //!
-//! A client that asks again after a tenth of what is likely left learns of the end at most about a tenth late, and asks a
-//! number of times that does not grow with the length of the work.
+//! A client that pauses for a tenth of the probable remaining time learns of the end at most about a tenth late, and
+//! its number of reads does not grow with the duration of the work.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use super::Service;
 use crate::engine::Percentiles;
 use crate::operation::{Operation, State, Timestamp};
 
-/// Of what is likely left, this part goes by between two looks.
+/// A pause is the remaining time divided by this.
 const PART: u32 = 10;
 const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(60);
-/// The longest pause where nothing is known of the kind.
+/// The longest pause if nothing is known of the kind.
 const MOST_UNKNOWN: Duration = Duration::from_secs(30);
 
 impl Service {
-    /// How long a client that asks again and again should pause, in whole seconds; at least 1 and at most 60.
+    /// How long a polling client should pause, in whole seconds, from 1 to 60.
     pub fn poll_after(&self, operation: &Operation) -> Duration {
         let now = self.now();
         let (waits, attempts) = self.engine.latest_durations(operation);
@@ -29,8 +29,8 @@ impl Service {
     }
 }
 
-/// How long the operation probably still takes; `None` where the latest attempts say nothing of it: there were none, or it
-/// takes longer than nearly all of them.
+/// The operation's probable remaining time; `None` if there were no attempts before, or it takes longer than nearly all
+/// of them.
 fn likely_left(
     operation: &Operation,
     waits: Option<Percentiles>,
@@ -52,14 +52,14 @@ fn likely_left(
     }
 }
 
-/// The time left after `gone`: to the median, else to the percentile that is not over yet.
+/// The time left after `gone`: until the median, or the next percentile that is still ahead.
 fn left_of(usual: Percentiles, gone: Duration) -> Option<Duration> {
     let ends = [usual.p50, usual.p95, usual.p99];
     ends.into_iter().find(|end| *end >= gone).map(|end| end - gone)
 }
 
-/// 1, 2, 4, … up to 30 seconds, by the age of the operation. A client that obeys learns of the end at most as late again as
-/// the operation took.
+/// 1, 2, 4, … up to 30 seconds, by the operation's age. A client that follows this learns of the end late by at most
+/// the duration of the operation.
 fn by_age(age: Duration) -> Duration {
     let age = age.clamp(LEAST, MOST_UNKNOWN);
     if age == MOST_UNKNOWN { age } else { Duration::from_secs(1 << age.as_secs().ilog2()) }

@@ -1,4 +1,4 @@
-//! Limits of tenants on concurrency and rate, counted by each server for itself.
+//! Limits of tenants on concurrency and rate. Each server counts for itself.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,11 +22,11 @@ pub(super) struct Quotas(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     buckets: HashMap<TenantId, Bucket>,
-    /// Watches, sessions and connections of each tenant now.
+    /// The present watches, sessions and connections of each tenant.
     held: HashMap<(LimitName, TenantId), u64>,
 }
 
-/// The submissions left of a tenant's rate. Below zero, they were taken in advance.
+/// The submissions left of a tenant's rate. Negative if a large batch has used them in advance.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     left: f64,
@@ -38,27 +38,27 @@ struct Bucket {
 pub struct Rate {
     /// Submissions in [`RATE_WINDOW`].
     pub quota: u64,
-    /// How many could come at once.
+    /// The submissions that are allowed at once.
     pub remaining: u64,
-    /// When the quota is whole again.
+    /// When the full quota is available again.
     pub reset: Duration,
 }
 
-/// One counted watch, session or connection; dropping it counts it off.
+/// One counted watch, session or connection; dropping it ends the count.
 #[derive(Debug)]
 pub(super) struct Held {
     quotas: Quotas,
     of: (LimitName, TenantId),
 }
 
-/// A watch that is open.
+/// An open watch.
 #[derive(Debug)]
 pub(super) struct Watching {
     _held: Held,
     _counted: metrics::Held,
 }
 
-/// The tenants that call over a connection.
+/// The tenants that use a connection.
 #[derive(Debug, Default)]
 pub struct ConnectionTenants(Mutex<Vec<Held>>);
 
@@ -91,7 +91,7 @@ fn quota(per_second: f64) -> f64 {
 }
 
 impl Service {
-    /// These limits hold at this server from now on.
+    /// Replaces this server's limits.
     pub async fn set_limits(
         &self,
         caller: &Caller,
@@ -101,8 +101,8 @@ impl Service {
         Ok(self.engine.set_limits(Arc::new(limits)).await?)
     }
 
-    /// Counts submissions of the caller's tenant, or refuses them until there is room for them. More than the whole quota
-    /// can come where none of it is used, and the next ones wait for as long.
+    /// Counts submissions of the caller's tenant, or refuses them until the rate allows them. More than the full quota
+    /// is accepted when none of it is used; later submissions then wait that much longer.
     pub(super) fn spend(&self, caller: &Caller, count: usize) -> Result<(), ServiceError> {
         let name = LimitName::SubmissionsPerSecond;
         let tenant = &caller.tenant;
@@ -110,7 +110,7 @@ impl Service {
         let (per_second, count) = (most as f64, count as f64);
         let now = self.engine.clock().moment();
         let mut counts = self.quotas.lock();
-        // A bucket that is full again says nothing that a new one would not.
+        // A full bucket is the same as a new one.
         let is_whole = |bucket: &Bucket| now.since(bucket.at) > 2 * RATE_WINDOW;
         if counts.buckets.len() > 1_024 {
             counts.buckets.retain(|_, bucket| bucket.left < 0.0 || !is_whole(bucket));
@@ -146,9 +146,8 @@ impl Service {
         })
     }
 
-    /// Counts a watch or a wait of the caller's tenant, and in the gauge, for as long as the answer is held. Holders of
-    /// shares are refused where half of the tenant's watches are taken, so that a URL that has become known leaves the
-    /// tenant watches of its own.
+    /// Counts a watch or a wait of the caller's tenant, also in the gauge, until the returned value is dropped. Holders
+    /// of shares get at most half of the tenant's watches, so that a leaked URL leaves watches for the tenant itself.
     pub(super) fn begin_watch(
         &self,
         caller: &Caller,
@@ -158,8 +157,8 @@ impl Service {
         Ok(Watching { _held: held, _counted: gauge.hold() })
     }
 
-    /// Counts a connection as one of the tenant's, from its first request over it to the end of the connection. Where the
-    /// tenant has as many as it may, it is refused over this one.
+    /// Counts a connection as the tenant's, from the tenant's first request over it to its end. If the tenant has its
+    /// maximum number of connections, its requests over this one are refused.
     pub fn connect(
         &self,
         tenant: &TenantId,
@@ -195,21 +194,21 @@ impl Service {
         Ok(Held { quotas: self.quotas.clone(), of })
     }
 
-    /// How many watches and waits of the caller's tenant there are.
+    /// The number of watches and waits of the caller's tenant.
     pub(super) fn watches(&self, caller: &Caller) -> u64 {
         let of = (LimitName::Watches, caller.tenant.clone());
         self.quotas.lock().held.get(&of).copied().unwrap_or_default()
     }
 
-    /// The most bytes of a payload of the caller's tenant, of any kind.
+    /// The largest payload of the caller's tenant, of any kind, in bytes.
     pub fn payload_limit(&self, caller: &Caller) -> usize {
         let most = self.engine.limits().get(LimitName::PayloadBytes, &caller.tenant, None);
         let most = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
         most.min(self.limits.max_payload_bytes)
     }
 
-    /// The submission as its tenant may have it: kept for no longer than that. Refused where its input is larger, or more
-    /// than the tenant may store.
+    /// The submission within its tenant's limits: with a shorter retention if need be. Refused if its input is too
+    /// large, or more than the tenant may store.
     pub(super) fn within_limits(
         &self,
         caller: &Caller,
@@ -220,7 +219,7 @@ impl Service {
         let of_kind = limits.least(LimitName::PayloadBytes, &caller.tenant, &new.kind);
         let limit = (self.limits.max_payload_bytes as u64).min(of_kind.unwrap_or(u64::MAX));
         let size = new.input.as_ref().map_or(0, |input| input.info.size_bytes);
-        // What a batch has, the server has made of its rule.
+        // A batch's input is made by the server from its rule.
         if size > limit && !new.kind.is_of_batches() {
             let rule = format!("must be at most {limit} bytes, and is {size}");
             let mut found = Violations::default();
@@ -234,7 +233,7 @@ impl Service {
         Ok(new)
     }
 
-    /// Refuses a result that is larger than its tenant may have of its kind.
+    /// Refuses a result that is larger than its tenant's limit for the kind.
     pub(super) async fn check_result(
         &self,
         caller: &Caller,

@@ -7,37 +7,37 @@ use super::{Caller, Intake, Service, ServiceError};
 use crate::engine::{Apply, EngineError};
 use crate::operation::{Command, OperationError, OperationId, Payload, Reporter, transition};
 
-/// A report that is acknowledged once it is durable.
+/// A report, acknowledged once it is durable.
 #[derive(Debug)]
 pub enum Report {
     /// Log lines.
     Log(Vec<String>),
-    /// The attempt succeeded, wholly or in part.
+    /// The attempt succeeded, wholly or partly.
     Complete {
         /// The result.
         result: Option<Payload>,
-        /// The result's contents, where they came in chunks; then `result` has none.
+        /// The result's contents, if they arrived in chunks; then `result` has none.
         contents: Option<Box<Intake>>,
         /// Warnings.
         warnings: Vec<OperationError>,
-        /// The worker's error.
+        /// The errors of a partial success.
         errors: Vec<OperationError>,
     },
     /// The attempt failed.
     Fail {
         /// The error.
         error: OperationError,
-        /// No retry.
+        /// Whether not to retry.
         is_final: bool,
-        /// When to retry.
+        /// The delay until the retry.
         retry_delay: Option<Duration>,
     },
-    /// The attempt is given back undone.
+    /// The attempt is returned undone.
     Release,
 }
 
 impl Service {
-    /// A report; `Ok` once it is durable.
+    /// Records a report; returns once it is durable.
     pub(super) async fn report(
         &self,
         caller: &Caller,
@@ -89,7 +89,7 @@ impl Service {
         applied.map(drop).map_err(|error| named(error, id))
     }
 
-    /// The result as it is to be kept: within the message, or come in chunks.
+    /// Stores the result, which is in the message or has arrived in chunks.
     async fn put_result_away(
         &self,
         result: Option<Payload>,
@@ -108,7 +108,7 @@ impl Service {
         }
     }
 
-    /// Refuses a report of a caller that holds no lease of the attempt, unless it repeats the report that ended it.
+    /// Refuses a report without the attempt's lease, unless it repeats the report that ended the attempt.
     pub(super) async fn check_may_report(
         &self,
         caller: &Caller,

@@ -1,9 +1,9 @@
-//! Memory for large responses: a limit in all, and one for each connection.
+//! Memory for large responses: a total limit, and one for each connection.
 //!
-//! A call reserves memory before it makes such a response, and holds it until the response is sent or given up. A
-//! client that does not read its responses gets no more of them and blocks no other client: a connection has a
-//! share only, and is cut off if its client reads nothing. The room belongs to the connection, not to the `Caller`;
-//! a call finds it by its task.
+//! A call reserves memory before it makes such a response, and holds it until the response is sent or dropped. A client
+//! that does not read its responses gets no more of them and blocks no other client: a connection has only a share, and
+//! is closed if its client reads nothing. The room belongs to the connection, not to the `Caller`; a call finds it by
+//! its task.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,13 +15,13 @@ use tokio::time::{Instant, timeout};
 
 use super::{Reason, ServiceError};
 
-/// Bytes of all responses, as encoded for gRPC; while one is made it may take several times as much.
+/// The total size of responses, as encoded for gRPC; while one is made, it may take several times as much memory.
 const ALL: usize = 32 << 20;
-/// Of one connection.
+/// The share of one connection.
 const PER_CONNECTION: usize = 6 << 20;
-/// How long a call waits for room that others have.
+/// How long a call waits for room that other calls hold.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a client may read nothing of its responses: while there is room for others, and while there is not.
+/// How long a client may leave its responses unread: while other calls have room, and while they do not.
 const STALLED: Duration = Duration::from_secs(30);
 const STALLED_WHILE_SHORT: Duration = Duration::from_secs(3);
 
@@ -46,9 +46,9 @@ impl Default for AnswerRoom {
 pub struct ConnectionRoom {
     all: AnswerRoom,
     own: Arc<Semaphore>,
-    /// Answers that are made, and not out.
+    /// Responses that are made but not sent.
     unread: AtomicUsize,
-    /// When the client has last taken something of one, or one was made.
+    /// When the client last read something, or a response was made.
     moved_at: Mutex<Instant>,
 }
 
@@ -62,7 +62,7 @@ pub struct CallRoom {
 #[derive(Debug, Default)]
 struct Taken {
     permits: Vec<OwnedSemaphorePermit>,
-    /// Whether the answer is made.
+    /// Whether the response is made.
     is_made: bool,
 }
 
@@ -79,12 +79,12 @@ impl AnswerRoom {
 }
 
 impl ConnectionRoom {
-    /// For a call over the connection.
+    /// The room of a call over the connection.
     pub fn call(self: &Arc<Self>) -> Arc<CallRoom> {
         Arc::new(CallRoom { connection: Arc::clone(self), taken: Mutex::default() })
     }
 
-    /// Whether its client takes nothing of what is made for it, for too long.
+    /// Whether the client has read nothing of its responses for too long.
     pub fn is_stalled(&self) -> bool {
         if self.unread.load(Ordering::Relaxed) == 0 {
             return false;
@@ -96,12 +96,12 @@ impl ConnectionRoom {
 }
 
 impl CallRoom {
-    /// Makes the answer, which finds its room here.
+    /// Runs `making`, which finds its room through its task.
     pub async fn answer<F: Future>(self: &Arc<Self>, making: F) -> F::Output {
         CALL.scope(Arc::clone(self), making).await
     }
 
-    /// The answer is made, and waits for its client.
+    /// Notes that the response is made and waits for its client.
     pub fn made(&self) {
         let mut taken = self.taken();
         if !taken.permits.is_empty() && !taken.is_made {
@@ -112,13 +112,13 @@ impl CallRoom {
         }
     }
 
-    /// The client has taken something.
+    /// Notes that the client has read something.
     pub fn moved(&self) {
         let mut moved_at = self.connection.moved_at.lock().unwrap_or_else(PoisonError::into_inner);
         *moved_at = Instant::now();
     }
 
-    /// The answer is out, or given up.
+    /// Releases the room, because the response was sent or dropped.
     pub fn give_back(&self) {
         let taken = std::mem::take(&mut *self.taken());
         if taken.is_made {
@@ -140,7 +140,7 @@ impl CallRoom {
                 format!("{what} take up all room of {} MiB that there is for them", limit >> 20),
             )
         };
-        // As long as its client leaves its others unread.
+        // Waits as long as the client leaves its other responses unread.
         let own = Arc::clone(&self.connection.own).acquire_many_owned(kib).await;
         let all = Arc::clone(&self.connection.all.all).acquire_many_owned(kib);
         let (Ok(own), Ok(Ok(all))) = (own, timeout(PATIENCE, all).await) else {
@@ -151,7 +151,7 @@ impl CallRoom {
     }
 }
 
-/// Waits for room for an answer of up to `bytes`. A call beside any connection has as much as it likes.
+/// Waits for room for a response of up to `bytes`. A call without a connection is not limited.
 pub(super) async fn take(bytes: usize) -> Result<(), ServiceError> {
     match CALL.try_with(Arc::clone) {
         Ok(call) => call.take(bytes).await,
@@ -159,7 +159,7 @@ pub(super) async fn take(bytes: usize) -> Result<(), ServiceError> {
     }
 }
 
-/// The answer is no larger than this: the rest of what was taken is others'.
+/// Releases room beyond `bytes`, because the response is no larger.
 pub(super) fn keep(bytes: usize) {
     let Ok(call) = CALL.try_with(Arc::clone) else { return };
     let kib = bytes.div_ceil(1 << 10);

@@ -1,7 +1,7 @@
 //! Shares: URLs whose holders read the status and the result of one operation.
 //!
-//! A token is kept as API keys are: the store has a code of it, under its public id. It identifies a caller that may read one
-//! operation, of any owner, and nothing else (`Caller::of_share`).
+//! Tokens are stored like API keys: the store has a code of the token under its public id. A token identifies a caller
+//! that may read one operation, whatever its owner, and nothing else (`Caller::of_share`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::store::StoreError;
 pub const PREFIX: &str = "lrs_";
 /// The default lifetime of a share.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(24 * 3_600);
-/// The least and the greatest lifetime of a share.
+/// The shortest and the longest lifetime of a share.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3_600);
-/// Most shares of an operation, and of a tenant, that have not expired.
+/// The maximum number of unexpired shares of an operation, and of a tenant.
 const MAX_OF_OPERATION: usize = 20;
 const MAX_OF_TENANT: usize = 1_000;
 /// The purpose that codes of tokens are bound to.
@@ -40,7 +40,7 @@ pub struct Share {
     pub created_at: Timestamp,
     /// When it expires.
     pub expires_at: Timestamp,
-    /// The subject that made it. May be empty.
+    /// The subject that made it; may be empty.
     pub created_by: String,
     /// The code of its id and its token.
     code: [u8; 32],
@@ -63,7 +63,7 @@ pub struct ShareRecord {
 #[derive(Clone)]
 pub struct Shares {
     space: Arc<Space<Share>>,
-    /// The base of URLs; empty if it is not known.
+    /// The base of URLs; empty if unknown.
     base: Arc<str>,
 }
 
@@ -91,7 +91,7 @@ impl Service {
         })
     }
 
-    /// Shares an operation for a while, 24 hours by default. The token is returned here and never again.
+    /// Shares an operation for a while, 24 hours by default. Only this call returns the token.
     pub async fn create_share(
         &self,
         caller: &Caller,
@@ -146,7 +146,7 @@ impl Service {
         Ok(own.collect())
     }
 
-    /// Revokes a share of an operation for good.
+    /// Revokes a share of an operation permanently.
     pub async fn revoke_share(
         &self,
         caller: &Caller,
@@ -168,14 +168,14 @@ impl Service {
         Ok(())
     }
 
-    /// The URL of what is shared: the absolute path, where the public URL is not known.
+    /// The share's URL: only the absolute path if the public URL is unknown.
     pub fn share_url(&self, token: &str) -> String {
         let base = self.shares.as_ref().map_or("", |shares| &*shares.base);
         format!("{base}/v1/shares/{token}")
     }
 
-    /// The caller with this token, and its operation. A token that is unknown, wrong, expired or revoked is not there, in the
-    /// same words.
+    /// The caller with this token, and its operation. Unknown, wrong, expired and revoked tokens are all not found,
+    /// with the same message.
     pub fn shared(&self, token: &str) -> Result<(Caller, OperationName), ServiceError> {
         let refused = || {
             let message = "there is no such share, or it has expired or was revoked";

@@ -7,37 +7,37 @@ use crate::operation::limits::Limit;
 use crate::operation::{Kind, Timestamp};
 use crate::store::{ListOrder, ListQuery, OrderBy};
 
-/// Most workers or kinds in one answer.
+/// The maximum number of workers or kinds in one response.
 pub const MAX_LISTED: usize = 1_000;
 
-/// How much there is of a kind.
+/// The numbers of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindRecord {
-    /// The figures.
+    /// The numbers.
     pub figures: KindFigures,
-    /// When the oldest operation that waits was submitted.
+    /// When the oldest queued operation was submitted.
     pub oldest_at: Option<Timestamp>,
 }
 
-/// Facts about this server beside its operations.
+/// This server's state, beside its operations.
 #[derive(Clone, Debug)]
 pub struct SystemFigures {
-    /// Whether the store takes writes.
+    /// Whether the store accepts writes.
     pub store: StoreHealth,
     /// Whether the server has been asked to stop.
     pub is_stopping: bool,
-    /// How many other replicas there are, where there may be some.
+    /// The number of other replicas, if there may be some.
     pub other_replicas: Option<u64>,
     /// Watches, waits and live pages of the caller's tenant at this server.
     pub watches: u64,
-    /// Operations of all tenants that are not done; for who operates the server.
+    /// All tenants' operations that are not done; for operators only.
     pub outstanding: Option<u64>,
     /// The limits of the caller's tenant.
     pub limits: Vec<(Limit, u64)>,
 }
 
 impl Service {
-    /// How this server is.
+    /// The state of this server.
     pub async fn system(&self, caller: &Caller) -> Result<SystemFigures, ServiceError> {
         caller.may(Action::List)?;
         let limits = self.engine.limits();
@@ -55,8 +55,8 @@ impl Service {
         })
     }
 
-    /// The workers that execute the caller's operations, by name, and how many there are: at most [`MAX_LISTED`] are
-    /// returned. Only those that serve `kind`, if there is one.
+    /// The workers that execute the caller's operations, by name, and their number: at most [`MAX_LISTED`] are
+    /// returned. With `kind`, only those that serve it.
     pub async fn list_workers(
         &self,
         caller: &Caller,
@@ -70,7 +70,7 @@ impl Service {
         Ok((workers, total))
     }
 
-    /// The caller's kinds by name, and how many there are: at most [`MAX_LISTED`] are returned.
+    /// The caller's kinds by name, and their number: at most [`MAX_LISTED`] are returned.
     pub async fn list_kinds(
         &self,
         caller: &Caller,

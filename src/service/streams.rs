@@ -1,5 +1,5 @@
-//! Watches as long calls: heartbeats in silence, and a resumable end at a certain age, at the call's deadline, and
-//! when the server stops.
+//! Watches as long calls: with heartbeats during silence, and a resumable end at a certain age, at the call's deadline,
+//! and when the server stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::operation::filter::Filter;
 use crate::operation::{EventType, NewOperation, Operation, Revision};
 use crate::store::log::{Position, SigningKey};
 
-/// How to watch.
+/// The options of a watch.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchOptions {
-    /// Begin behind this revision; `None` for the operation as it is.
+    /// Begin after this revision; `None`: with the operation's present state.
     pub after: Option<Revision>,
-    /// Whether progress is wanted.
+    /// Whether to include progress.
     pub include_progress: bool,
-    /// How much to carry.
+    /// The contents to include.
     pub view: View,
     /// The call's own deadline, from now.
     pub timeout: Option<Duration>,
@@ -38,7 +38,7 @@ pub enum WatchMessage {
     Transition(Document, EventType),
     /// Progress since the latest transition.
     Progress(Document),
-    /// Nothing for a while.
+    /// A heartbeat, after some silence.
     Heartbeat,
 }
 
@@ -47,11 +47,11 @@ pub enum WatchMessage {
 pub enum FeedMessage {
     /// News.
     Item(FeedItem),
-    /// Nothing for a while.
+    /// A heartbeat, after some silence.
     Heartbeat,
 }
 
-/// When a long call says that it is alive, and when it ends although there is more to come.
+/// When a long call must send a heartbeat, and when it must end although more is to come.
 #[derive(Debug)]
 pub struct Lifetime {
     clock: Arc<dyn Clock>,
@@ -59,26 +59,26 @@ pub struct Lifetime {
     silent_since: Moment,
     ends_at: Moment,
     closing: CancellationToken,
-    /// Goes off when the call may have to speak or end. It is set when the call first waits and left alone while
-    /// the call speaks: a timer for each message would cost more than the message.
+    /// Fires when the call may have to send a heartbeat or end. It is set when the call first waits and left alone
+    /// while the call sends, because a timer for each message would cost more than the message.
     alarm: Option<ReusableBoxFuture<'static, ()>>,
 }
 
-/// The end of a pause in a long call.
+/// What to do after a pause in a long call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
-    /// Say that the call is alive.
+    /// Send a heartbeat.
     Heartbeat,
     /// End the call, to be resumed.
     End,
 }
 
 impl Lifetime {
-    /// That of a long call that begins now. `timeout` is the call's own deadline.
+    /// The lifetime of a call that begins now. `timeout` is the call's own deadline.
     fn new(service: &Service, timeout: Option<Duration>) -> Self {
         let clock = Arc::clone(service.engine.clock());
         let now = clock.moment();
-        // Spread by a fifth either way, so that watchers that came together do not return together.
+        // Spread by a fifth either way, so that watches that began together do not resume together.
         let age = service.limits.max_stream_age.mul_f64(0.8 + 0.4 * fastrand::f64());
         Self {
             heartbeat_interval: service.limits.heartbeat_interval,
@@ -90,13 +90,13 @@ impl Lifetime {
         }
     }
 
-    /// Whether the call has lasted long enough. One that always has something to say asks this, because it
-    /// never comes to wait in [`Lifetime::pause`].
+    /// Whether the call has lasted long enough. A call that always has something to send must ask, because it never
+    /// waits in [`Lifetime::pause`].
     pub fn is_over(&self) -> bool {
         self.closing.is_cancelled() || self.ends_at <= self.clock.moment()
     }
 
-    /// Returns when the silence has lasted long enough, or the call has. Dropping the future loses nothing.
+    /// Returns when a heartbeat is due, or the call must end. Dropping the future loses nothing.
     pub async fn pause(&mut self) -> Pause {
         loop {
             let heartbeat_at = self.silent_since.after(self.heartbeat_interval);
@@ -106,7 +106,7 @@ impl Lifetime {
             if heartbeat_at <= self.clock.moment() {
                 return Pause::Heartbeat;
             }
-            // Silence only ever ends later than it would have when the alarm was set.
+            // The silence can only end later than expected when the alarm was set.
             let alarm = self.alarm.get_or_insert_with(|| {
                 let (clock, closing) = (Arc::clone(&self.clock), self.closing.clone());
                 let at = heartbeat_at.min(self.ends_at);
@@ -122,7 +122,7 @@ impl Lifetime {
         }
     }
 
-    /// Something was said.
+    /// Notes that a message was sent.
     pub fn spoke(&mut self) {
         self.silent_since = self.clock.moment();
     }
@@ -133,8 +133,8 @@ impl Lifetime {
 pub struct WatchStream {
     service: Service,
     watcher: Watcher,
-    /// The operation where the watch began behind the terminal transition: it is said once, so that a client that
-    /// resumes there learns that nothing will come.
+    /// The operation, if the watch began after the terminal transition: it is sent once, so that the client learns that
+    /// nothing will follow.
     last_word: Option<Arc<Operation>>,
     view: View,
     lifetime: Lifetime,
@@ -143,8 +143,7 @@ pub struct WatchStream {
 }
 
 impl WatchStream {
-    /// The next message; `None` at the end, be it that the operation is done or that the call is to
-    /// be resumed.
+    /// The next message; `None` at the end, either because the operation is done or because the client should resume.
     pub async fn next(&mut self) -> Option<Result<WatchMessage, ServiceError>> {
         let message = match self.news().await? {
             Ok(Some(item)) => self.message(item).await,
@@ -155,8 +154,8 @@ impl WatchStream {
         Some(message)
     }
 
-    /// The next message as `write` encodes it. What `write` made of a transition for one watch is what the others get:
-    /// there is one `write` in a program.
+    /// The next message as encoded by `write`. Watches share the encoded form of a transition, so a program must use
+    /// only one `write`.
     pub async fn next_written(
         &mut self,
         write: fn(WatchMessage, Revision) -> Bytes,
@@ -178,7 +177,7 @@ impl WatchStream {
         Some(written)
     }
 
-    /// What there is to say, `None` for a sign of life. Nothing at the end.
+    /// The next item; `Some(Ok(None))` is a heartbeat, `None` the end.
     async fn news(&mut self) -> Option<Result<Option<WatchItem>, ServiceError>> {
         if self.ended {
             return None;
@@ -203,7 +202,7 @@ impl WatchStream {
         news
     }
 
-    /// Whether the watch began behind the terminal transition, so that nothing will come.
+    /// Whether the watch began after the terminal transition, so that nothing will follow.
     pub fn is_over(&self) -> bool {
         self.watcher.is_over()
     }
@@ -243,7 +242,7 @@ pub enum FeedStart<'a> {
     Current,
     /// With changes from now on.
     Now,
-    /// Behind the position that a message of an earlier watch over the same filter carried.
+    /// After the position in a message of an earlier watch over the same filter.
     After(&'a str),
 }
 
@@ -258,13 +257,13 @@ pub struct FeedStream {
 }
 
 impl FeedStream {
-    /// The next message; `None` when the call is to be made again.
+    /// The next message; `None` when the client should resume.
     pub async fn next(&mut self) -> Option<Result<FeedMessage, ServiceError>> {
         if self.ended || self.lifetime.is_over() {
             return None;
         }
         let message = tokio::select! {
-            // News first: timers are set only when there are none.
+            // News first: timers are set only if there are none.
             biased;
             item = self.feed.next() => Some(item.map(FeedMessage::Item).map_err(Into::into)),
             pause = self.lifetime.pause() => match pause {
@@ -277,20 +276,20 @@ impl FeedStream {
         message
     }
 
-    /// Where to go on behind the message that came last; `None` if that is from the beginning.
+    /// The position after the last message; `None`: start from the beginning.
     pub fn position(&self) -> Option<String> {
         self.feed.position().map(|position| position.encode(&self.key))
     }
 }
 
 impl Service {
-    /// How long a client whose stream has ended is to wait before it comes back, where that is not its own
-    /// choice. Spread, so that those whom a restart has cut off together do not return together.
+    /// How long a client whose stream has ended should wait before it reconnects, unless it decides itself. Spread, so
+    /// that clients that a restart has disconnected together do not return together.
     pub fn reconnect_delay(&self) -> Duration {
         Duration::from_millis(fastrand::u64(1_000..3_000))
     }
 
-    /// The lifetime of a worker's stream: the server gives as many signs of life as it asks for.
+    /// The lifetime of a worker's stream: the server sends as many heartbeats as it expects.
     pub fn worker_lifetime(&self) -> Lifetime {
         let mut lifetime = Lifetime::new(self, None);
         lifetime.heartbeat_interval =
@@ -298,15 +297,15 @@ impl Service {
         lifetime
     }
 
-    /// Stores a submission durably, and watches its operation: first as it is once it is stored, then each transition and
-    /// its progress, to the end. A repeated submission watches the operation that is there, from its present state.
+    /// Stores a submission durably, and watches its operation: first as stored, then each transition and its progress,
+    /// to the end. A repeated submission watches the existing operation, from its present state.
     pub async fn submit_and_watch(
         &self,
         caller: &Caller,
         new: NewOperation,
         timeout: Option<Duration>,
     ) -> Result<WatchStream, ServiceError> {
-        // Storing takes of the call's time.
+        // The time for storing counts towards the call's deadline.
         let lifetime = Lifetime::new(self, timeout);
         let _counted = self.begin_watch(caller, &self.meters().watchers)?;
         let stored = self.submit_one(caller, new, Road::Watched).await?;
@@ -345,7 +344,7 @@ impl Service {
         Ok(WatchStream { service, watcher, last_word, view, lifetime, ended: false, _counted })
     }
 
-    /// Watches all of the caller's operations that match.
+    /// Watches all of the caller's operations that match the filter.
     pub fn watch_all(
         &self,
         caller: &Caller,
@@ -361,7 +360,7 @@ impl Service {
         let start = match start {
             FeedStart::Current => engine::FeedStart::Current,
             FeedStart::Now => engine::FeedStart::Now,
-            // One of another store is as good as one whose history is gone.
+            // A position of another store is handled like one whose history is gone.
             FeedStart::After(token) => Position::decode(token, &key)
                 .map_or(engine::FeedStart::Reset, engine::FeedStart::After),
         };

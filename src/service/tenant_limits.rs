@@ -1,7 +1,7 @@
-//! Limits of tenants: those that operators set while servers run, over those of the configuration file.
+//! Limits of tenants: those that operators set while servers run, which replace those of the configuration file.
 //!
-//! Limits that operators set are kept in the store (`catalogue`), so that all replicas know them within a second. The configuration file
-//! is each replica's own.
+//! Limits that operators set are in the store (`catalogue`), so that all replicas know them within a second. Each
+//! replica has its own configuration file.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::operation::limits::{Limit, LimitName, LimitTable};
 use crate::operation::{Kind, TenantId, Timestamp};
 use crate::store::StoreError;
 
-/// A limit as it is stored.
+/// A stored limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 struct SetLimit {
     limit: Limit,
     most: u64,
     set_at: Timestamp,
-    /// The subject that set it. May be empty.
+    /// The subject that set it; may be empty.
     set_by: String,
 }
 
@@ -37,7 +37,7 @@ impl Entry for SetLimit {
 pub struct LimitRecord {
     /// The limit.
     pub limit: Limit,
-    /// The value that applies.
+    /// The value in force.
     pub most: u64,
     /// The value in this replica's configuration file.
     pub configured: Option<u64>,
@@ -52,7 +52,7 @@ pub struct TenantLimits(Arc<Inner>);
 struct Inner {
     configured: LimitTable,
     space: Arc<Space<SetLimit>>,
-    /// Held while a table goes to the engine, so that the latest is the last.
+    /// Held while a table is passed to the engine, so that the latest one is passed last.
     turn: Mutex<()>,
 }
 
@@ -66,7 +66,7 @@ impl TenantLimits {
         Ok(Self(Arc::new(Inner { configured, space, turn })))
     }
 
-    /// The limits as they hold now.
+    /// The limits in force.
     pub fn table(&self) -> LimitTable {
         self.over_configured(&self.0.space.snapshot())
     }
@@ -75,7 +75,7 @@ impl TenantLimits {
     pub async fn run(self, engine: Engine, stop: CancellationToken) {
         let mut changes = self.0.space.subscribe();
         let follow = async {
-            // Refused when the engine has ended, and the server with it.
+            // This fails when the engine, and with it the server, has ended.
             while self.apply(&engine).await.is_ok() && changes.changed().await.is_ok() {}
         };
         stop.run_until_cancelled(follow).await;
@@ -119,7 +119,7 @@ impl Service {
         })
     }
 
-    /// All limits, in order; of one tenant those that it has of its own, and those for all.
+    /// All limits, in order; for one tenant, its own limits and those for all tenants.
     pub fn list_limits(
         &self,
         caller: &Caller,
@@ -176,7 +176,7 @@ impl Service {
         Ok(LimitRecord { limit, most, configured, set: Some((set_at, set_by)) })
     }
 
-    /// Deletes a limit that was set, and returns what holds instead.
+    /// Deletes a limit that was set, and returns the value that is in force instead.
     pub async fn delete_limit(
         &self,
         caller: &Caller,

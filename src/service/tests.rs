@@ -7,7 +7,7 @@ use super::{AttemptToken, shares};
 use crate::operation::{Kind, OperationId, TenantId};
 use crate::store::log::{Position, SigningKey};
 
-/// Almost a key, or a token of a share.
+/// Almost a key, or almost the token of a share.
 fn almost_a_key() -> impl Strategy<Value = String> {
     "(lr_|lrs_|LR_)?[a-z2-7]{14,18}_?[a-z2-7]{50,62}.{0,2}"
 }
@@ -16,7 +16,7 @@ proptest! {
     #[test]
     fn any_text_is_a_key_or_none(text in prop_oneof![any::<String>(), almost_a_key()]) {
         for key in [KeyText::parse(&text), KeyText::parse_as(shares::PREFIX, &text)] {
-            // A checksum has 25 bits: none of these few has a right one.
+            // A checksum has 25 bits, so none of these few texts has a right one.
             prop_assert_eq!(key, None);
         }
         let _ = is_id(&text);
@@ -41,7 +41,7 @@ proptest! {
         prop_assert_eq!(Position::decode(&text, &key), None);
     }
 
-    /// As a holder of the key could send, or a server of another version.
+    /// Such bytes could come from the key's holder, or from a server of another version.
     #[test]
     fn any_signed_bytes_are_read_or_refused(sort in 0_u8..4, bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         let key = SigningKey([7; 32]);

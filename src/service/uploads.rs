@@ -7,10 +7,10 @@ use bytes::Bytes;
 use super::{Intake, Reason, Service, ServiceError, Violations, WorkerSession};
 use crate::operation::{Attempt, OperationId};
 
-/// Most results on their way over one stream.
+/// The maximum number of unfinished results on one stream.
 const MAX_UPLOADS: usize = 16;
 
-/// The results that are on their way over one worker's stream; gone with it.
+/// The unfinished results on one worker's stream; dropped with it.
 #[derive(Debug)]
 pub struct ResultUploads {
     service: Service,
@@ -20,12 +20,12 @@ pub struct ResultUploads {
 }
 
 impl ResultUploads {
-    /// None yet, on a stream of `session`.
+    /// No uploads yet, on a stream of `session`.
     pub fn new(service: Service, session: WorkerSession) -> Self {
         Self { service, session, uploads: HashMap::new() }
     }
 
-    /// Takes the next bytes of a result. Those at offset 0 begin it, anew if need be.
+    /// Adds the next bytes of a result. Offset 0 begins it, or begins it anew.
     pub async fn chunk(&mut self, id: OperationId, attempt: Attempt, offset: u64, data: Bytes) {
         let before = self.uploads.remove(&(id, attempt));
         let upload = match before {
@@ -49,8 +49,8 @@ impl ResultUploads {
         }
     }
 
-    /// The result of an attempt that is complete, which must be `size` bytes; none where `size` is 0. What came stays here
-    /// where something is wrong with the report: the worker can correct it, and need not send the result again.
+    /// The result of a completed attempt, which must have `size` bytes; `None` if `size` is 0. If the report is wrong,
+    /// the chunks stay here, so that the worker can correct the report without sending the result again.
     pub fn take(
         &mut self,
         id: OperationId,
@@ -68,7 +68,7 @@ impl ResultUploads {
             Some(Ok(_)) if !found.is_empty() => None,
             _ if size == 0 => None,
             _ => {
-                // Another stream may have had them.
+                // The chunks may have been sent on another stream.
                 let away = "the result's chunks are not here: send them again";
                 let away = Err(ServiceError::new(Reason::Unavailable, away));
                 found.take(self.uploads.remove(&(id, attempt)).unwrap_or(away))
@@ -76,7 +76,7 @@ impl ResultUploads {
         }
     }
 
-    /// Gives up what has come of an attempt that is over.
+    /// Drops the chunks of an attempt that is over.
     pub async fn forget(&mut self, id: OperationId, attempt: Attempt) {
         if let Some(Ok(upload)) = self.uploads.remove(&(id, attempt)) {
             upload.abort().await;
@@ -110,7 +110,7 @@ async fn add(
         let rule = format!("must be {expected}, the end of what was sent before, or 0");
         return Err(ServiceError::invalid_field("result_chunk.offset_bytes", rule));
     }
-    // A store that hangs must not keep the worker's signs of life from being heard.
+    // An object store that hangs must not delay the worker's heartbeats.
     let patience = service.limits().worker_heartbeat_interval();
     match tokio::time::timeout(patience, upload.write(data)).await {
         Ok(Ok(())) => Ok(upload),

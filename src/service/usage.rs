@@ -1,9 +1,9 @@
-//! How much tenants have stored, roughly: each server goes through all operations every now and then, and adds what comes
-//! by itself in between.
+//! How much tenants have stored, approximately: each server scans all operations now and then, and adds its own new
+//! ones in between.
 //!
-//! Payloads that other servers accept, and removals, show with the next walk, so a tenant may have a little more than its
-//! limit, or be refused for a little longer. A walk follows the one before after 20 times as long as that took, 10 s at
-//! least, and there is none while no tenant has such a limit.
+//! The next scan finds payloads that other servers accept, and removals; so a tenant may store a little more than its
+//! limit, or be refused a little too long. A scan begins 20 times the duration of the last one after it, at least 10 s,
+//! and there is none while no tenant has such a limit.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,11 +18,11 @@ use crate::operation::limits::LimitName;
 use crate::operation::{Operation, TenantId};
 use crate::store::{Store, StoreError};
 
-/// How soon one walk follows another.
+/// The shortest pause between two scans.
 const PAUSE: Duration = Duration::from_secs(10);
-/// A walk takes at most this fraction of the time: one part in this many.
+/// Scans take at most one part in this many of the time.
 const SHARE: u32 = 20;
-/// Operations that are read at once.
+/// How many operations are read at once.
 const PAGE: usize = 1_000;
 
 /// The stored bytes of each tenant. Clones share the counts.
@@ -32,7 +32,7 @@ pub(super) struct Usage(Arc<Mutex<Counts>>);
 #[derive(Debug, Default)]
 struct Counts {
     of: HashMap<TenantId, u64>,
-    /// Bytes accepted since the current walk began.
+    /// Bytes accepted since the current scan began.
     since: HashMap<TenantId, u64>,
 }
 
@@ -41,7 +41,7 @@ impl Usage {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// More is stored.
+    /// Adds accepted bytes.
     pub(super) fn add(&self, tenant: &TenantId, bytes: u64) {
         let Counts { of, since } = &mut *self.lock();
         for counts in [of, since] {
@@ -52,7 +52,7 @@ impl Usage {
         }
     }
 
-    /// Goes through all operations that were there when it began.
+    /// Scans all operations that existed when it began.
     async fn walk(&self, engine: &Engine, store: &dyn Store) -> Result<(), StoreError> {
         let began = engine.clock().now();
         self.lock().since.clear();
@@ -78,7 +78,7 @@ impl Usage {
     }
 }
 
-/// About how much room an operation takes in the store: its input and its result, and its record.
+/// An operation's approximate size in the store: its input, its result, and its record.
 pub(super) fn stored_bytes(operation: &Operation) -> u64 {
     let payloads = [operation.submission.input.as_ref(), operation.result()];
     let payloads: u64 = payloads.into_iter().flatten().map(|payload| payload.size_bytes).sum();
@@ -86,7 +86,7 @@ pub(super) fn stored_bytes(operation: &Operation) -> u64 {
 }
 
 impl Service {
-    /// Counts what is stored, until `stop`.
+    /// Scans until `stop`.
     pub async fn watch_usage(self, store: Arc<dyn Store>, stop: CancellationToken) {
         let Self { engine, usage, .. } = self;
         let count = async {
@@ -105,7 +105,7 @@ impl Service {
         stop.run_until_cancelled(count).await;
     }
 
-    /// Refuses what would be more than the tenant may store.
+    /// Refuses more than the tenant may store.
     pub(super) fn has_storage(&self, tenant: &TenantId, more: u64) -> Result<(), ServiceError> {
         let name = LimitName::StoredBytes;
         let Some(most) = self.engine.limits().get(name, tenant, None) else { return Ok(()) };

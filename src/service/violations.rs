@@ -1,27 +1,27 @@
-//! The violations of one message. A refusal reports all of them at once, so that a client corrects its message
-//! once: everything that needs no state is decoded and checked in one stage, and noted here.
+//! The violations of one message. A refusal reports all of them at once, so that a client corrects its message once:
+//! everything that needs no state is decoded and checked in one stage, and noted here.
 
 use super::error::{Reason, ServiceError, Violation};
 
-/// Most violations that a refusal names.
+/// The maximum number of violations that a refusal names.
 const MAX_NAMED: usize = 16;
-/// Most bytes of violations in a message.
+/// The maximum size of the violations in the refusal's message, in bytes.
 const MAX_MESSAGE: usize = 1_500;
 
 /// The violations of one message, gathered.
 #[derive(Clone, Debug, Default)]
 pub struct Violations {
-    /// The first of them, as many as a refusal names.
+    /// The first violations, as many as a refusal names.
     named: Vec<Violation>,
-    /// How many there are in all.
+    /// The number of all violations.
     count: usize,
     is_too_large: bool,
-    /// Why the message is refused whatever its fields are.
+    /// Another reason to refuse the message, whatever its fields are.
     other: Option<ServiceError>,
 }
 
 impl Violations {
-    /// `field` breaks `rule`.
+    /// Notes that `field` breaks `rule`.
     pub fn note(&mut self, field: impl Into<String>, rule: impl Into<String>) {
         self.count += 1;
         if self.named.len() < MAX_NAMED {
@@ -29,13 +29,13 @@ impl Violations {
         }
     }
 
-    /// `field` breaks `rule` by its size, which programs can tell from other violations.
+    /// Notes that `field` breaks `rule` by its size, which programs can distinguish from other violations.
     pub fn too_large(&mut self, field: impl Into<String>, rule: impl Into<String>) {
         self.is_too_large = true;
         self.note(field, rule);
     }
 
-    /// What was decoded; notes what is wrong with it, if something is.
+    /// Returns the decoded value; notes the error if there is one.
     pub fn take<T>(&mut self, decoded: Result<T, impl Into<ServiceError>>) -> Option<T> {
         decoded.map_err(|error| self.add(error.into())).ok()
     }
@@ -51,29 +51,29 @@ impl Violations {
         }
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there are no violations.
     pub fn is_empty(&self) -> bool {
         self.count == 0 && self.other.is_none()
     }
 
-    /// How many violations there are.
+    /// The number of violations.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// The same under other names of fields: those that the client knows.
+    /// Renames the fields to the names that the client knows.
     pub fn renamed(mut self, rename: impl Fn(&mut String)) -> Self {
         self.named.iter_mut().for_each(|violation| rename(&mut violation.field));
         self
     }
 
-    /// Refuses the message if something is wrong with it.
+    /// Refuses the message if there are violations.
     pub fn check(self) -> Result<(), ServiceError> {
         if self.is_empty() { Ok(()) } else { Err(self.refusal()) }
     }
 
-    /// What was decoded of the message; refuses it if something is wrong with it. Where `decoded` is `None`, something has
-    /// to have been noted.
+    /// Returns the decoded message, or refuses it if there are violations. If `decoded` is `None`, a violation must
+    /// have been noted.
     pub fn settle<T>(self, decoded: Option<T>) -> Result<T, ServiceError> {
         match decoded {
             Some(decoded) if self.is_empty() => Ok(decoded),
@@ -81,8 +81,8 @@ impl Violations {
         }
     }
 
-    /// The refusal: it names the first 16 violations, and in its message as many of them as are short enough; it says how
-    /// many more there are. What is wrong with fields comes before what else is wrong.
+    /// The refusal: it has the first 16 violations, and names as many of them in its message as fit, with the number of
+    /// the others. Violations of fields come before other reasons.
     pub fn refusal(self) -> ServiceError {
         let Self { named, count, is_too_large, other } = self;
         if let (true, Some(other)) = (named.is_empty(), other) {

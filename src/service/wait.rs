@@ -1,6 +1,6 @@
-//! Waiting for an operation within one call: until it is done, or until it has changed.
+//! Waits for an operation within one call: until it is done, or until it has changed.
 //!
-//! A wait is a watch of which only the last message counts, so it wakes by the same path as every watch.
+//! A wait is a watch whose last message alone counts, so it wakes by the same path as every watch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::engine::WatchItem;
 use crate::operation::Operation;
 
 impl Service {
-    /// The operation once it is done, or as it is after `timeout` (at most 300 s).
+    /// The operation once it is done, or after `timeout` (at most 300 s).
     pub async fn wait(
         &self,
         caller: &Caller,
@@ -22,8 +22,8 @@ impl Service {
         self.hold(caller, name, timeout, view, None::<fn(&Operation) -> bool>).await
     }
 
-    /// The operation as soon as it is not as it was seen, progress included, or as it is after `timeout` (at most 300 s),
-    /// or once it is done: then nothing new can come.
+    /// The operation as soon as it has changed, progress included, or after `timeout` (at most 300 s), or once it is
+    /// done, because nothing can change then.
     pub async fn wait_for_change(
         &self,
         caller: &Caller,
@@ -36,8 +36,8 @@ impl Service {
         self.hold(caller, name, timeout, view, Some(is_news)).await
     }
 
-    /// The operation once it is `enough` or done, or the time is up, or the server stops. Progress counts only where
-    /// something can be enough.
+    /// The operation once it is `enough` or done, the time is up, or the server stops. Progress is watched only if
+    /// `enough` is given.
     async fn hold(
         &self,
         caller: &Caller,

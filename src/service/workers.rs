@@ -11,19 +11,18 @@ use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery};
 /// How many transitions are read at once to find the end of an attempt.
 const HISTORY_READ: usize = 8;
 
-/// A worker that is connected.
+/// A connected worker.
 #[derive(Clone, Debug)]
 pub struct WorkerSession {
     service: Service,
     caller: Caller,
     connected: Connected,
-    /// The session that the worker named and that could not be resumed.
+    /// The session that the worker named but that could not be resumed.
     former: Option<SessionId>,
 }
 
 impl Service {
-    /// Connects a worker: its session, and the messages to it. When the receiver ends, the server wants
-    /// the stream to end.
+    /// Connects a worker; returns its session, and the messages to it. When the messages end, the stream must end.
     pub async fn connect_worker(
         &self,
         caller: &Caller,
@@ -52,7 +51,7 @@ impl Service {
             let rule = format!("must be from 1 to {limit}");
             return Err(ServiceError::invalid_field("hello.max_in_flight", rule));
         }
-        // Room for every assignment and a cancel of each: a worker that reads never fills it.
+        // Room for every assignment and its cancel, so that a worker that reads never fills it.
         let (sender, receiver) = mpsc::channel(2 * hello.max_in_flight + hello.running.len() + 16);
         let hello = WorkerHello { scope: caller.scope().clone(), ..hello };
         let named = hello.resume;
@@ -63,12 +62,12 @@ impl Service {
     }
 }
 
-/// How much of a code the name of a session has, in bytes.
+/// How many bytes of a code are part of a session's name.
 const NAME_CODE_BYTES: usize = 16;
 
 impl Service {
-    /// What the worker calls its session: the id, and where the caller has a credential a code of both, so that no other
-    /// credential resumes it.
+    /// The worker's name for its session: the id, with a code of it and the caller's credential, if there is one, so
+    /// that no other credential resumes it.
     pub fn session_name(&self, caller: &Caller, session: SessionId) -> String {
         match self.session_code(caller, session) {
             None => session.to_string(),
@@ -79,7 +78,7 @@ impl Service {
         }
     }
 
-    /// The session of that name; `None` if it is none, or another credential's.
+    /// The session with that name; `None` if there is none, or it is another credential's.
     pub fn session_of(&self, caller: &Caller, name: &str) -> Option<SessionId> {
         let id = name.split('.').next().unwrap_or_default();
         let session = SessionId::parse(id)?;
@@ -108,28 +107,28 @@ impl WorkerSession {
         self.connected.session
     }
 
-    /// Whether the session asked for was resumed.
+    /// Whether the requested session was resumed.
     pub fn resumed(&self) -> bool {
         self.connected.resumed
     }
 
-    /// A sign of life.
+    /// Renews the session after a sign of life.
     pub async fn renew(&self) -> Result<(), ServiceError> {
         Ok(self.service.engine.renew(self.id()).await?)
     }
 
-    /// The worker takes no more work.
+    /// Assigns no more work to the worker.
     pub async fn drain(&self) -> Result<(), ServiceError> {
         Ok(self.service.engine.drain(self.id()).await?)
     }
 
-    /// The stream has ended. Should the engine be too busy to hear it, it finds out by itself when it
-    /// next sends something, or when the lease is over.
+    /// Reports that the stream has ended. If the engine is too busy to receive that, it notices when it next sends
+    /// something, or when the lease expires.
     pub fn disconnect(&self) {
         self.service.engine.disconnect(self.connected);
     }
 
-    /// How far an attempt has come.
+    /// Records an attempt's progress.
     pub async fn progress(
         &self,
         id: OperationId,
@@ -139,7 +138,7 @@ impl WorkerSession {
         Ok(self.service.engine.progress(self.id(), id, attempt, progress).await?)
     }
 
-    /// A report; `Ok` once it is durable.
+    /// Records a report; returns once it is durable.
     pub async fn report(
         &self,
         id: OperationId,
@@ -150,13 +149,13 @@ impl WorkerSession {
         self.service.report(&self.caller, id, reporter, report).await
     }
 
-    /// Whether the attempt is over because this worker's report ended it; `false` if that is unknown.
+    /// Whether this worker's report ended the attempt; `false` if that is unknown.
     pub async fn was_recorded(&self, id: OperationId, attempt: Attempt) -> bool {
         let engine = &self.service.engine;
         if engine.get(self.caller.scope(), id).await.is_err() {
             return false;
         }
-        // Each attempt before took a start and an end, so this one's start has that revision at least.
+        // Each earlier attempt has a start and an end, so this one's start has at least that revision.
         let start = Revision(2 * u64::from(attempt.0.max(1)));
         let mut after = HistoryPosition { revision: Revision(start.0 - 1), log_number: 0 };
         loop {
@@ -182,7 +181,7 @@ impl WorkerSession {
         Reporter { attempt, session: self.id(), former: self.former }
     }
 
-    /// Refuses an attempt on which this session has nothing to report, and nothing to report again.
+    /// Refuses an attempt on which this session can neither report nor repeat a report.
     pub(super) async fn check_may_report(
         &self,
         id: OperationId,

@@ -1,5 +1,5 @@
-//! The spans of an operation: one for each time in the queue and one for each attempt, made when it is over. Each is a
-//! child of the submission's span, and has a link to it, because that span ended long before.
+//! The spans of an operation: one for each time in the queue and one for each attempt, made at its end. Each is a child
+//! of the submission's span, and has a link to it, because that span ended long before.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +11,7 @@ use opentelemetry::trace::{
 use super::{Spans, Tracing, ids, kept, remote, within};
 use crate::operation::{Attempt, Operation, Outcome, State, Timestamp, TraceContext};
 
-/// Something that is over.
+/// A time that has ended.
 struct Past {
     name: String,
     kind: SpanKind,
@@ -23,7 +23,7 @@ struct Past {
 }
 
 impl Spans {
-    /// A transition was committed: what ended with it becomes a span.
+    /// Makes a span of the time that ended with a committed transition.
     pub fn transition(&self, before: Option<&Operation>, after: &Operation) {
         let Some(tracing) = &self.0 else { return };
         let (Some(before), Some(context)) = (before, &after.submission.trace) else { return };
@@ -41,7 +41,7 @@ impl Spans {
         }
     }
 
-    /// The context for whatever works at the current attempt: the attempt's span. `None` where there is none.
+    /// The trace context for work on the current attempt: the attempt's span. `None` if there is none.
     pub fn context_of_attempt(&self, operation: &Operation) -> Option<TraceContext> {
         self.0.as_ref()?;
         let submission = remote(operation.submission.trace.as_ref()?);
@@ -108,7 +108,7 @@ fn attempted(before: &Operation, after: &Operation, submission: &SpanContext) ->
     Past {
         name: format!("attempt {}", after.submission.kind),
         kind: SpanKind::Client,
-        // When a later attempt began that was told to stop is not in its life: its span begins when it was told.
+        // The life lacks the start of a cancelled attempt after the first: its span begins at the cancel.
         began: first.unwrap_or(before.life.updated_at),
         ended: life.updated_at,
         links,

@@ -15,18 +15,17 @@ use crate::operation::TraceContext;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// Paths that monitors request every minute; they get no spans.
+/// Paths that monitors request every minute, without spans.
 const QUIET: [&str; 4] = ["/livez", "/readyz", "/metrics", "/grpc.health.v1.Health/"];
-/// The codes that are the server's fault, as the conventions have it.
+/// The codes that mean a fault of the server, by the conventions.
 const FAULTS: [&str; 6] =
     ["UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"];
 
-/// The template of the path that a response is of, e.g. `/v1/operations/{id}`; an extension of the response, which only
-/// spans read.
+/// The path template of a response, e.g. `/v1/operations/{id}`; an extension of the response that only spans read.
 #[derive(Clone, Debug)]
 pub struct PathTemplate(pub String);
 
-/// The span of a call that is under way. It ends when it is dropped.
+/// The span of a running call. It ends on drop.
 #[derive(Debug)]
 pub struct CallSpan {
     span: Box<Span>,
@@ -35,8 +34,8 @@ pub struct CallSpan {
 }
 
 impl Spans {
-    /// Begins the span of a request, in the trace that its header fields name or a new one, and puts the span in their
-    /// place: what is kept of the request, or passed on, is its child. `shown` is a path without credentials.
+    /// Begins the span of a request, in the trace of its header fields or a new one, and replaces these fields by the
+    /// span's: what is stored of the request, or passed on, becomes its child. `shown` is a path without credentials.
     pub fn call(
         &self,
         parts: &mut Parts,
@@ -71,7 +70,7 @@ impl Spans {
 }
 
 impl CallSpan {
-    /// The head of a response over HTTP is there.
+    /// Notes the head of an HTTP response.
     pub fn responded(&mut self, template: Option<&PathTemplate>, status: StatusCode) {
         if let Some(PathTemplate(path)) = template {
             self.span.set_attribute(KeyValue::new("http.route", path.clone()));
@@ -85,7 +84,7 @@ impl CallSpan {
         }
     }
 
-    /// The call has ended; if it was one of gRPC, with this code.
+    /// Ends the span; a gRPC call's with this code.
     pub fn ended(mut self, code: usize) {
         if !self.is_rpc {
             return;
@@ -99,7 +98,7 @@ impl CallSpan {
     }
 }
 
-/// A method that the conventions know.
+/// The method, if the conventions know it.
 fn known(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] =
         ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"];

@@ -1,5 +1,5 @@
-//! A collector that is away costs its spans and nothing else: the queue before it is bounded, spans that do not fit are
-//! dropped, and the log says so when it begins, from time to time, and when it is over.
+//! An unavailable collector costs only its spans: the queue before it is bounded, spans that do not fit are dropped,
+//! and the log reports that when it begins, from time to time, and when it ends.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use tokio::time::Instant;
 
-/// A failure that lasts is logged this often.
+/// How often a failure that lasts is logged.
 const REMINDER: Duration = Duration::from_secs(600);
 
 /// An exporter whose failures are logged.

@@ -1,5 +1,5 @@
-//! Ids of spans: random ones, but for attempts, whose id follows from the operation. So a worker is told the id of its
-//! attempt's span long before the span is made, and by whichever replica.
+//! Ids of spans: random, except for attempts, whose id follows from the operation. So a worker knows the id of its
+//! attempt's span long before the span is made, and any replica can make it.
 
 use std::cell::Cell;
 
@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use crate::operation::{Attempt, OperationId};
 
 thread_local! {
-    /// The id of the span that this thread is about to make, where it must be a certain one: the library asks for ids
-    /// in the thread that makes the span, and takes none from outside.
+    /// The id for the span that this thread is about to make, if the id is fixed: the library asks for ids in the
+    /// thread that makes the span, and has no parameter for one.
     static NEXT: Cell<Option<SpanId>> = const { Cell::new(None) };
 }
 

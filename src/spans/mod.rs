@@ -1,11 +1,11 @@
-//! Spans: what the server does, for a collector of OpenTelemetry.
+//! Spans of the server's work, for a collector of OpenTelemetry.
 //!
-//! A call has a span of its own, from its request to the end of its response. An attempt has one from its start to its
-//! end, which is made when it has ended: nothing about it is kept in memory, so an attempt that outlives the server, or
-//! ends at another replica, has its span all the same. Both are in the submitter's trace. Off unless there is an
-//! endpoint; then every place that could make a span costs one branch.
+//! A call has a span from its request to the end of its response. An attempt has one from its start to its end, which
+//! is made at the end: nothing about it is kept in memory, so an attempt that outlives the server, or ends at another
+//! replica, still has its span. Both are in the submitter's trace. Without an endpoint there are no spans, and every
+//! place that could make one costs a branch.
 //!
-//! Read next: `call` and `attempt` for what spans say, `exporter` for what happens when the collector is away.
+//! Read next: `call` and `attempt` for the contents of spans, `exporter` for an unavailable collector.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use exporter::Watched;
 use ids::Ids;
 
 const NAME: &str = env!("CARGO_PKG_NAME");
-/// A collector that does not respond for this long is taken to be away.
+/// A collector that does not respond for this long counts as unavailable.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The library's name for a service that has none.
 const UNKNOWN: &str = "unknown_service";
@@ -60,13 +60,13 @@ impl Spans {
         Self(None)
     }
 
-    /// Whether there are none.
+    /// Whether there are no spans.
     pub fn are_off(&self) -> bool {
         self.0.is_none()
     }
 
-    /// Sends spans to a collector by OTLP over gRPC. Sampling, the resource, header fields and the sizes of batches are the
-    /// library's, by the variables that OpenTelemetry defines.
+    /// Sends spans to a collector by OTLP over gRPC. The library handles sampling, the resource, header fields and the
+    /// sizes of batches, by OpenTelemetry's variables.
     pub fn to(endpoint: &str, channel: Channel) -> Result<Self, SpansError> {
         let failed = |source| SpansError { endpoint: endpoint.to_owned(), source };
         let in_time = |mut request: Request<()>| {
@@ -87,16 +87,16 @@ impl Spans {
         Ok(Self(Some(Box::new(Tracing { tracer, provider }))))
     }
 
-    /// Sends what is left, for at most this long. Blocks.
+    /// Sends the remaining spans, for at most `most`. Blocks.
     pub fn stop(&self, most: Duration) {
         if let Some(tracing) = &self.0 {
-            // What could not be sent is in the log already.
+            // The log already has the failure.
             let _ = tracing.provider.shutdown_with_timeout(most);
         }
     }
 }
 
-/// What the spans are of: the program, unless the environment names the service.
+/// The resource of the spans: this program, unless the environment names the service.
 fn resource() -> Resource {
     let version = opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let given = Resource::builder().build();
@@ -109,7 +109,7 @@ fn resource() -> Resource {
     builder.with_attribute(version).build()
 }
 
-/// A kept context as the library has it.
+/// A stored context in the library's form.
 fn remote(context: &TraceContext) -> SpanContext {
     let mut fields = context.parent.split('-').skip(1);
     let trace = fields.next().and_then(|id| TraceId::from_hex(id).ok());
@@ -120,8 +120,8 @@ fn remote(context: &TraceContext) -> SpanContext {
     SpanContext::new(trace, span, flags, true, context.state.parse().unwrap_or_default())
 }
 
-/// As the child of this context, or the first span of a trace if it is none: the sampler takes an invalid parent for one
-/// that is not sampled.
+/// A context with this parent, or the start of a trace if it is invalid: the sampler would treat an invalid parent as
+/// not sampled.
 fn within(parent: SpanContext) -> Context {
     match parent.is_valid() {
         true => Context::new().with_remote_span_context(parent),
@@ -129,7 +129,7 @@ fn within(parent: SpanContext) -> Context {
     }
 }
 
-/// A context as it is kept and passed on.
+/// A context in its stored form.
 fn kept(context: &SpanContext) -> Option<TraceContext> {
     let (trace, span) = (context.trace_id(), context.span_id());
     let parent = format!("00-{trace}-{span}-{:02x}", context.trace_flags() & TraceFlags::SAMPLED);

@@ -7,34 +7,33 @@ use crate::operation::{
     Attempt, Event, Operation, OperationId, Revision, TenantId, Timestamp, WorkerId,
 };
 
-/// Rows to be written in one transaction. An operation occurs at most once among `writes` and
-/// `removals` together.
+/// Rows to write in one transaction. An operation occurs at most once among `writes` and `removals` together.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Operations as they are to be.
+    /// Operations to write.
     pub writes: Vec<Write>,
-    /// Transitions, each operation's in the order of their revisions. Every one belongs to an
-    /// operation of `writes`.
+    /// Transitions; those of an operation in the order of their revisions. Each must belong to an operation of
+    /// `writes`.
     pub events: Vec<(OperationId, Event)>,
-    /// Batches that new operations are children of, each once, at the revision that it must have; none that is itself among
+    /// The batches of new children, each once, at the revision that it must have; none of them is itself among
     /// `writes`.
     pub parents: Vec<(OperationId, Revision)>,
     /// Log lines.
     pub logs: Vec<LogAppend>,
-    /// Operations to forget, with their history and payloads.
+    /// Operations to remove, with their history and payloads.
     pub removals: Vec<Removal>,
-    /// Tombstones that come from another store; of an operation that has one it becomes the latest.
+    /// Tombstones of another store; one replaces a tombstone of the same operation and counts as the latest.
     pub tombstones: Vec<(OperationId, Tombstone)>,
-    /// Tombstones to forget, after those of this batch are written.
+    /// Tombstones to delete, after those of this batch are written.
     pub forget: Option<Forget>,
     /// Changes of sessions, if replicas share the store.
     pub sessions: SessionChanges,
-    /// Whether [`Committed::seen`](super::Committed::seen) is wanted.
+    /// Whether the caller wants [`Committed::seen`](super::Committed::seen).
     pub asks_frontier: bool,
 }
 
 impl Batch {
-    /// Whether it changes operations, so that its commit is one to be told of.
+    /// Whether the batch changes operations, so that its commit belongs in the log.
     pub fn is_logged(&self) -> bool {
         !(self.events.is_empty() && self.removals.is_empty() && self.logs.is_empty())
     }
@@ -43,14 +42,14 @@ impl Batch {
 /// One operation to write.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// As it is to be.
+    /// The operation to write.
     pub operation: Operation,
     /// The revision that it replaces; `None` for a new operation, whose id and idempotency key
     /// must be unknown (else [`StoreError::Conflict`](super::StoreError::Conflict)).
     pub expected: Option<Revision>,
-    /// The input's contents, for a new operation that has an input which is in no object.
+    /// The input's contents, for a new operation whose input is in no object.
     pub input: Option<Bytes>,
-    /// The result's contents, for an operation that ends with a result which is in no object.
+    /// The result's contents, for an operation that ends with a result that is in no object.
     pub result: Option<Bytes>,
 }
 
@@ -59,10 +58,10 @@ pub struct Write {
 pub struct LogAppend {
     /// The operation.
     pub id: OperationId,
-    /// The revision under which they are written. Where the operation is not among `writes`, it must
-    /// be the stored one.
+    /// The revision under which they are written. If the operation is not among `writes`, this must be the stored
+    /// revision.
     pub revision: Revision,
-    /// The attempt that they belong to.
+    /// The attempt that wrote them.
     pub attempt: Attempt,
     /// That attempt's worker.
     pub worker: Option<WorkerId>,
@@ -74,14 +73,14 @@ pub struct LogAppend {
     pub keep_from: u64,
 }
 
-/// One operation to forget.
+/// One operation to remove.
 #[derive(Clone, Debug)]
 pub struct Removal {
     /// The operation.
     pub id: OperationId,
-    /// The revision that it has.
+    /// The revision that it must have.
     pub expected: Revision,
-    /// Its tombstone.
+    /// Its tombstone, if it gets one.
     pub tombstone: Option<Tombstone>,
     /// When it is removed.
     pub at: Timestamp,
@@ -94,18 +93,18 @@ pub struct Tombstone {
     pub tenant: TenantId,
     /// When it was removed.
     pub purged_at: Timestamp,
-    /// Until when this is remembered.
+    /// When the tombstone expires.
     pub forget_at: Timestamp,
 }
 
-/// How many tombstones one batch forgets at most.
+/// The maximum number of tombstones that one batch deletes.
 pub const FORGET_BATCH: usize = 256;
 
-/// The expired ones among the oldest [`FORGET_BATCH`] tombstones.
+/// Deletes those of the oldest [`FORGET_BATCH`] tombstones that have expired or are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Forget {
-    /// Those that are remembered until this time or less.
+    /// A tombstone is deleted if it expires at this time or earlier.
     pub until: Timestamp,
-    /// And those that are more than this many behind the latest.
+    /// A tombstone is also deleted if it is more than this many behind the latest.
     pub keep: u64,
 }

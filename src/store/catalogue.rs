@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-/// The space of the server's own secret: a copy of a store has the secret of the store that it is a copy of.
+/// The space of the server's own secret. A copy of a store has the same secret.
 pub const SECRETS: &str = "secrets";
 
-/// The version of each space that was ever written.
+/// The versions of all spaces that were ever written.
 pub type CatalogueVersions = BTreeMap<String, u64>;
 
 /// A space as of one moment.
@@ -27,9 +27,9 @@ pub struct CatalogueSpace {
 pub struct CatalogueChange {
     /// The space.
     pub space: String,
-    /// The version that the space must have; any if `None`.
+    /// The version that the space must have; `None`: any.
     pub expected: Option<u64>,
-    /// The entries to write, over those that have these names. No name stands here and in `delete`.
+    /// The entries to write or replace. A name must not be both here and in `delete`.
     pub put: BTreeMap<String, Bytes>,
     /// The names to delete, if they are there.
     pub delete: Vec<String>,

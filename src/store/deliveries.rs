@@ -1,7 +1,7 @@
-//! Rows of webhooks: what is to be sent to receivers, and what became of it.
+//! Rows of webhooks: deliveries to receivers and their outcome.
 //!
-//! Kept beside operations, because a body has to survive its operation. One replica at a time sends; the rows are what
-//! the next one goes on with. Unlike a commit, a write here can be repeated: a row's id says what it is of.
+//! Stored apart from operations, because a body must outlive its operation. One replica at a time sends; the next one
+//! continues from the rows. Unlike a commit, a write here can be repeated, because a row's id identifies the delivery.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,17 +10,17 @@ use super::StoreError;
 use crate::operation::closed_set::closed_set;
 use crate::operation::{OperationId, TenantId, Timestamp};
 
-/// What a delivery is known by: 16 bytes, made of operation, revision and receiver.
+/// A delivery's id: 16 bytes derived from operation, revision and receiver.
 pub type DeliveryId = [u8; 16];
 
 closed_set! {
-    /// What became of a delivery.
+    /// A delivery's state.
     pub enum DeliveryState {
-        /// It is to be sent, or sent again.
+        /// Not accepted yet: to be sent, or sent again.
         Pending = 1 "PENDING",
         /// Its receiver has accepted it.
         Delivered = 2 "DELIVERED",
-        /// It was given up.
+        /// Given up.
         Dead = 3 "DEAD",
     }
 }
@@ -28,9 +28,9 @@ closed_set! {
 /// A delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Its place among all, which rises; 0 until it is stored.
+    /// Its number, which rises; 0 until it is stored.
     pub number: u64,
-    /// What it is known by.
+    /// Its id.
     pub id: DeliveryId,
     /// The tenant.
     pub tenant: TenantId,
@@ -38,24 +38,24 @@ pub struct Delivery {
     pub webhook: String,
     /// The operation; all zero if an earlier version stored it.
     pub operation: OperationId,
-    /// What shares a receiver's patience.
+    /// The receiver's endpoint; deliveries to one endpoint share a circuit breaker.
     pub endpoint: String,
-    /// What became of it.
+    /// Its state.
     pub state: DeliveryState,
-    /// When to send it; of one that is over, when it was.
+    /// When to send it; for a finished delivery, when it finished.
     pub due_at: Timestamp,
-    /// What else is known of it, as JSON.
+    /// Further data, as JSON.
     pub record: Bytes,
-    /// What is sent. Lists leave it empty.
+    /// The body to send. Lists leave it empty.
     pub body: Bytes,
 }
 
-/// What became of a delivery that was tried.
+/// The outcome of an attempt to deliver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryChange {
-    /// Which.
+    /// The delivery.
     pub id: DeliveryId,
-    /// What became of it.
+    /// Its new state.
     pub state: DeliveryState,
     /// As in [`Delivery`].
     pub due_at: Timestamp,
@@ -63,63 +63,63 @@ pub struct DeliveryChange {
     pub record: Bytes,
 }
 
-/// A receiver that something is to be sent to.
+/// A receiver with pending deliveries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitingEndpoint {
     /// As in [`Delivery`].
     pub endpoint: String,
     /// The tenant.
     pub tenant: TenantId,
-    /// When the first is due.
+    /// When its first delivery is due.
     pub due_at: Timestamp,
-    /// How many there are.
+    /// The number of pending deliveries.
     pub count: u64,
 }
 
-/// Which deliveries to list, the latest first.
+/// A query for deliveries, the latest first.
 #[derive(Clone, Debug)]
 pub struct DeliveryQuery {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
-    /// In which state; in any if `None`.
+    /// The state; `None`: any.
     pub state: Option<DeliveryState>,
-    /// Of the webhook of this name; of any if `None`.
+    /// The webhook's name; `None`: any.
     pub webhook: Option<String>,
-    /// Of this operation; of any if `None`.
+    /// The operation; `None`: any.
     pub operation: Option<OperationId>,
-    /// Those before this number; from the latest on if `None`.
+    /// Only deliveries before this number; `None`: start at the latest.
     pub before: Option<u64>,
-    /// At most this many are looked at.
+    /// The maximum number of deliveries that are read.
     pub limit: usize,
 }
 
-/// Which deliveries to forget.
+/// The deliveries to delete.
 #[derive(Clone, Copy, Debug)]
 pub struct ForgetDeliveries {
-    /// In which state.
+    /// Their state.
     pub state: DeliveryState,
-    /// Those that were over before this time.
+    /// Deliveries that finished before this time.
     pub before: Timestamp,
-    /// The number of deliveries kept of each tenant.
+    /// The number of deliveries that each tenant keeps.
     pub keep: u64,
-    /// At most this many at once.
+    /// The maximum number at once.
     pub limit: usize,
 }
 
-/// The part of a store that keeps deliveries. Each method is one durable transaction.
+/// The deliveries of a store. Each method is one durable transaction.
 #[async_trait]
 pub trait DeliveryStore: Send + Sync {
-    /// Stores new ones. What is there already stays as it is.
+    /// Stores new deliveries. Existing ones remain unchanged.
     async fn put_deliveries(&self, new: Vec<Delivery>) -> Result<(), StoreError>;
 
-    /// Notes what became of those that were tried. What is not there any more is left out.
+    /// Records the outcome of attempts to deliver. Deliveries that no longer exist are skipped.
     async fn change_deliveries(&self, changes: Vec<DeliveryChange>) -> Result<(), StoreError>;
 
-    /// The receivers that something is to be sent to, at most `limit` of each tenant: those that have waited longest, and
-    /// those of all tenants in this order.
+    /// The receivers with pending deliveries, at most `limit` for each tenant: those that have waited longest, in this
+    /// order across tenants.
     async fn waiting_endpoints(&self, limit: usize) -> Result<Vec<WaitingEndpoint>, StoreError>;
 
-    /// The pending ones of a receiver that are due, earliest first, at most `limit`.
+    /// A receiver's due deliveries, earliest first, at most `limit`.
     async fn due_deliveries(
         &self,
         endpoint: &str,
@@ -127,10 +127,10 @@ pub trait DeliveryStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError>;
 
-    /// Puts off all that is to be sent to a receiver before that time.
+    /// Postpones all deliveries to a receiver that are due before that time.
     async fn postpone_endpoint(&self, endpoint: &str, until: Timestamp) -> Result<(), StoreError>;
 
-    /// A page, without bodies.
+    /// A page of deliveries, without bodies.
     async fn list_deliveries(&self, query: DeliveryQuery) -> Result<Vec<Delivery>, StoreError>;
 
     /// A page of all deliveries of all tenants, with bodies, by rising number, beginning after `after`.
@@ -143,9 +143,9 @@ pub trait DeliveryStore: Send + Sync {
         id: DeliveryId,
     ) -> Result<Option<Delivery>, StoreError>;
 
-    /// Deletes old ones; returns how many.
+    /// Deletes old deliveries; returns how many.
     async fn forget_deliveries(&self, forget: ForgetDeliveries) -> Result<u64, StoreError>;
 
-    /// Deletes all that are to be sent to a receiver; returns how many.
+    /// Deletes all pending deliveries to a receiver; returns how many.
     async fn drop_endpoint(&self, endpoint: &str) -> Result<u64, StoreError>;
 }

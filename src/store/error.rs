@@ -3,14 +3,14 @@
 use crate::operation::OperationId;
 use crate::operation::SessionId;
 
-/// Why a store could not do what it was asked.
+/// Why a call of a store failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another writer was first with these, or their keys are taken: load again and decide again.
+    /// Another writer changed these first, or their keys are taken: load them again and decide again.
     #[error("another writer was first with {} operations of a batch", .0.len())]
     Conflict(Vec<OperationId>),
-    /// Others were in the way for as long as anybody waits for a lock: with these, none where that is not known.
-    /// Nothing was written, and they may not have changed.
+    /// Other transactions kept locks on these for longer than a lock is waited for; empty if the store does not know on
+    /// which. Nothing was written, and the operations may not have changed.
     #[error("others have locked {} operations of a batch, or something else of it", .0.len())]
     Locked(Vec<OperationId>),
     /// These sessions are not, or no longer, this replica's. Nothing was written.
@@ -19,10 +19,10 @@ pub enum StoreError {
     /// The storage cannot be used now; nothing was written.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
-    /// Whether the batch was written is not known before [`Store::settle`](super::Store::settle) has answered.
+    /// The batch may or may not be written; [`Store::settle`](super::Store::settle) finds out.
     #[error("the outcome of a commit is unknown: {0}")]
     Unknown(String),
-    /// A list took longer than it may, and was stopped.
+    /// A list took too long and was stopped.
     #[error("a list took too long")]
     TimedOut,
     /// Stored data cannot be decoded.
@@ -48,14 +48,14 @@ impl StoreError {
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A newer program has been here.
+    /// A newer program has upgraded it.
     #[error(
         "{path} has schema version {found}, and this longrun knows versions up to {known}: use the newer longrun"
     )]
     NewerSchema {
         /// The file.
         path: String,
-        /// Its version.
+        /// The file's schema version.
         found: u32,
         /// The newest version that this program knows.
         known: u32,
@@ -66,23 +66,23 @@ pub enum OpenError {
         /// The file.
         path: String,
     },
-    /// It is something else.
+    /// The file is not a store.
     #[error("{path} is not a longrun store: {reason}")]
     NotAStore {
         /// The file.
         path: String,
-        /// How that shows.
+        /// The reason.
         reason: String,
     },
-    /// It, or its log, is not as it was written.
+    /// The file or its log has been altered or damaged.
     #[error("{path} is damaged, and was left as it is: {reason}")]
     Damaged {
         /// The file.
         path: String,
-        /// How that shows.
+        /// The reason.
         reason: String,
     },
-    /// Anything else, in words that name the file.
+    /// Any other error; its text names the file.
     #[error("{path} cannot be opened: {reason}")]
     Failed {
         /// The file.

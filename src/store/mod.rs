@@ -5,17 +5,17 @@
 //!
 //! Contract, proved for every implementation by `tests/store_contract`:
 //!
-//! - When [`Store::commit`] answers `Ok`, the whole batch is durable and every later read sees it;
-//!   when it answers an error other than [`StoreError::Unknown`], nothing of the batch is there.
+//! - When [`Store::commit`] returns `Ok`, the whole batch is durable and every later read sees it; when it returns an
+//!   error other than [`StoreError::Unknown`], nothing of the batch was written.
 //! - After [`StoreError::Unknown`] the batch may or may not be durable, and may still become so, even after a
 //!   crash; [`Store::settle`] ends the doubt.
-//! - A commit that changes operations has a name, which its events carry (`log`). Names of one writer are visible
-//!   in their order.
-//! - A write, a removal or a log append happens only if the stored revision is the expected one;
-//!   otherwise the whole batch is refused with [`StoreError::Conflict`], which names as many of those that
-//!   were changed as the store knows. What others hold locked for too long refuses it with [`StoreError::Locked`].
+//! - A commit that changes operations has a name, which its events carry (`log`). The commits of one writer become
+//!   visible in the order of their names.
+//! - A write, a removal or a log append happens only if the stored revision is the expected one; otherwise the whole
+//!   batch is refused with [`StoreError::Conflict`], which names as many of the changed operations as the store
+//!   knows. If other transactions keep locks for too long, it is refused with [`StoreError::Locked`].
 //! - A child is stored only if its batch is at the revision that [`Batch::parents`] names.
-//! - A child that is removed counts among those of its batch, until the batch is removed.
+//! - A removed child counts among its batch's children until the batch is removed.
 //! - Reads see committed data only.
 
 use std::time::Duration;
@@ -50,22 +50,22 @@ use log::{Frontier, Head, LogPage, LogQuery, SigningKey, Stamp};
 use shared::SharedStore;
 pub use unfinished::{Place, Unfinished};
 
-/// Longest time that a list may take by default. A filter that no index helps looks at everything there is.
+/// The default time limit of a list. A filter that no index serves reads every operation.
 pub const LIST_TIME: Duration = Duration::from_secs(5);
 
 /// Durable storage of operations.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Writes all of the batch in one durable transaction, or nothing of it. Removals come first, so that the
-    /// idempotency key of an operation that is removed is free for a new one.
+    /// Writes the whole batch in one durable transaction, or nothing of it. Removals come first, so that a new
+    /// operation can use the idempotency key of a removed one.
     async fn commit(&self, batch: Batch) -> Result<Committed, StoreError>;
 
-    /// Ends the doubt about our last commit, if it was answered with [`StoreError::Unknown`], by claiming its name: it
-    /// happened if the name is taken, and never will if it was not. Answers that commit if it happened. Calls
-    /// without a doubt write something of no meaning: `Ok` says that the store can be written to.
+    /// Resolves this store's last commit, if that returned [`StoreError::Unknown`], by claiming its name: the commit
+    /// was written if the name is taken, and otherwise never will be. Returns the commit if it was written. A call
+    /// without a doubt writes something without meaning: `Ok` means that the store can be written to.
     async fn settle(&self) -> Result<Option<Committed>, StoreError>;
 
-    /// The operations asked for, in the order asked; `None` where there is none.
+    /// The operations in the order of the lookups; `None` for one that does not exist.
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError>;
 
     /// The contents of a payload; `None` if the operation has none in that role.
@@ -75,10 +75,10 @@ pub trait Store: Send + Sync + 'static {
         role: PayloadRole,
     ) -> Result<Option<Bytes>, StoreError>;
 
-    /// What is remembered of an operation that was removed; whether it is out of date is the caller's to see.
+    /// The tombstone of a removed operation. The caller must check whether it has expired.
     async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError>;
 
-    /// Of each object, whether a payload of a stored operation is in it.
+    /// For each object, whether a stored operation has a payload in it.
     async fn known_objects(&self, ids: Vec<ObjectId>) -> Result<Vec<bool>, StoreError>;
 
     /// A page of operations.
@@ -123,14 +123,14 @@ pub trait Store: Send + Sync + 'static {
     /// Operations whose `wake_at` is not after `now`, earliest first, at most `limit`.
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError>;
 
-    /// The earliest time at which time alone changes something: the least `wake_at` of all operations, or the
-    /// `forget_at` of the oldest tombstone.
+    /// The earliest time at which something becomes due: the least `wake_at` of all operations, or the `forget_at` of
+    /// the oldest tombstone.
     async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
 
-    /// All writers and how far each has come, as of one moment.
+    /// All writers and the last visible commit of each, as of one moment.
     async fn head(&self) -> Result<Head, StoreError>;
 
-    /// A page of operations, and the writers as of the very same moment: it shows just what their commits made.
+    /// A page of operations, and the writers as of the same moment: the page shows exactly what their commits made.
     async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError>;
 
     /// A page of the log.
@@ -146,29 +146,28 @@ pub trait Store: Send + Sync + 'static {
     async fn catalogue(&self, space: &str) -> Result<CatalogueSpace, StoreError>;
 
     /// Changes a space of the catalogue in one durable transaction, and returns its new version. An empty
-    /// [`StoreError::Conflict`] means that the space has another version than the expected one. After
-    /// [`StoreError::Unavailable`] the change may have happened or not.
+    /// [`StoreError::Conflict`] means that the space does not have the expected version. After
+    /// [`StoreError::Unavailable`] the change may or may not have been written.
     async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError>;
 
-    /// The key that signs positions of this store's log.
+    /// The key that signs positions in this store's log.
     fn signing_key(&self) -> SigningKey;
 
-    /// Whether the storage is still where it was when it was opened. Cheap; it is asked every few seconds, so that
+    /// Checks that the storage is still where it was when it was opened. Cheap; called every few seconds, so that
     /// storage that was taken away is noticed while nothing is written.
     async fn check(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Finishes what is under way and lets go of the storage. Calls after it fail.
+    /// Finishes running calls and releases the storage. Later calls fail.
     async fn close(&self);
 
-    /// What is to be sent to receivers of webhooks, where the store keeps that.
+    /// The deliveries of webhooks, if the store has them.
     fn deliveries(&self) -> Option<&dyn DeliveryStore> {
         None
     }
 
-    /// What is possible beyond this where several replicas share the store; `None` where one process has it
-    /// to itself.
+    /// The calls for several replicas that share the store; `None` if one process has it to itself.
     fn shared(&self) -> Option<&dyn SharedStore> {
         None
     }
@@ -179,8 +178,7 @@ pub trait Store: Send + Sync + 'static {
 pub struct Committed {
     /// Its name; `None` if it changed no operation.
     pub stamp: Option<Stamp>,
-    /// Everything that was visible to it, itself included. Only where the batch has asked for it and others may
-    /// commit.
+    /// Every commit visible to this one, itself included. Only if the batch asked for it and other writers may commit.
     pub seen: Option<Frontier>,
 }
 
@@ -191,7 +189,7 @@ pub struct TrimLog {
     pub now: Timestamp,
     /// Records of removals that are older than this are deleted.
     pub keep_for: Duration,
-    /// And those of each writer that are more than this many behind its latest.
+    /// So are records that are more than this many behind their writer's latest.
     pub keep: u64,
 }
 
@@ -220,11 +218,11 @@ pub struct ListQuery {
     pub scope: Scope,
     /// The filter.
     pub filter: Filter,
-    /// In which order; of all tenants' there is an index by create time only.
+    /// The order; for all tenants together, only the order by create time has an index.
     pub order: ListOrder,
-    /// Begin after this place; `None` for the beginning.
+    /// The place after which to begin; `None`: at the beginning.
     pub after: Option<ListPosition>,
-    /// At most this many.
+    /// The maximum number of operations.
     pub limit: usize,
 }
 
@@ -246,7 +244,7 @@ pub enum OrderBy {
     EndTime,
 }
 
-/// A place in an ordered list: just behind this operation.
+/// A place in an ordered list: right after this operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListPosition {
     /// Its end time (`Timestamp::MAX` if it was not done); unused when ordered by create time.
@@ -260,25 +258,25 @@ pub struct ListPosition {
 pub struct HistoryQuery {
     /// The operation.
     pub id: OperationId,
-    /// Begin after this place; the default is the beginning.
+    /// The place after which to begin; the default is the beginning.
     pub after: HistoryPosition,
-    /// Whether log lines are wanted.
+    /// Whether to include log lines.
     pub include_log: bool,
-    /// At most this many entries.
+    /// The maximum number of entries.
     pub limit: usize,
 }
 
-/// A place in a history: just behind the transition `revision` and the log line `log_number` that
-/// was written under that revision (0: before the first such line).
+/// A place in a history: right after the transition `revision` and the log line `log_number` that was written under
+/// that revision (0: before the first such line).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryPosition {
-    /// The last revision seen.
+    /// The last transition's revision.
     pub revision: Revision,
-    /// The last log line seen.
+    /// The last log line's number.
     pub log_number: u64,
 }
 
-/// An entry of a history. Log lines stand behind the transition that they followed.
+/// An entry of a history. Log lines come after the transition that they followed.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
@@ -291,14 +289,14 @@ pub enum HistoryEntry {
     Log(LogEntry),
 }
 
-/// A log line as it is kept.
+/// A stored log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
     /// Its number within the operation.
     pub number: u64,
     /// The revision under which it was written.
     pub revision: Revision,
-    /// The attempt that it belongs to.
+    /// The attempt that wrote it.
     pub attempt: Attempt,
     /// That attempt's worker.
     pub worker: Option<WorkerId>,
@@ -306,12 +304,12 @@ pub struct LogEntry {
     pub at: Timestamp,
     /// The line.
     pub text: String,
-    /// How many older lines have been dropped, on the first line that is kept; else 0.
+    /// The number of older lines that were dropped, on the first line that is kept; else 0.
     pub dropped_before: u64,
 }
 
 impl HistoryEntry {
-    /// The place just behind it.
+    /// The place right after it.
     pub fn position(&self) -> HistoryPosition {
         match self {
             Self::Transition(event) => {

@@ -1,8 +1,7 @@
-//! What a store offers beyond [`Store`](super::Store) where several replicas share it.
+//! What a store offers beyond [`Store`](super::Store) if several replicas share it.
 //!
-//! Each replica opens the store for itself. *Ours* is what was written through this one, *others* are
-//! all the rest. Who holds a lease is a matter of rows; what replicas tell each other are hints, which
-//! may come twice, late, or as [`Hint::Missed`].
+//! Each replica opens the store for itself. In this trait *this replica* is the one that opened the store. Rows say
+//! which session holds a lease; hints between replicas may come twice, late, or as [`Hint::Missed`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,12 +19,12 @@ use crate::operation::{
 /// Durable storage of operations that several replicas share.
 #[async_trait]
 pub trait SharedStore: Send + Sync {
-    /// Queued operations that may start at `now`: of each queue at most as many as are wanted, the highest
-    /// priority first, then the oldest.
+    /// Queued operations that may start at `now`: at most the wanted number of each queue, the highest priority first,
+    /// then the oldest.
     ///
-    /// What is answered here, by [`SharedStore::expired`] or by [`Store::due`](super::Store::due) is
-    /// answered to no other replica before our next commit, which must follow, with an empty batch if there
-    /// is nothing to write. Operations claimed by other replicas are skipped, and so are those of `except`.
+    /// What this method, [`SharedStore::expired`] or [`Store::due`](super::Store::due) returns is returned to no other
+    /// replica before this replica's next commit, which must follow, with an empty batch if there is nothing to write.
+    /// Operations claimed by other replicas are skipped, and so are those of `except`.
     async fn claim(
         &self,
         wanted: Vec<Wanted>,
@@ -33,8 +32,8 @@ pub trait SharedStore: Send + Sync {
         now: Timestamp,
     ) -> Result<Claimed, StoreError>;
 
-    /// In which queues of these kinds something is queued, due or not. Looks at as many tenants as `limit` that have
-    /// something queued, of whatever kind, in the order of their names, beginning behind `after`.
+    /// The queues of these kinds with queued operations, due or not. Reads at most `limit` tenants with queued
+    /// operations of any kind, by name, beginning after `after`.
     async fn queues(
         &self,
         kinds: Vec<Kind>,
@@ -42,28 +41,28 @@ pub trait SharedStore: Send + Sync {
         limit: usize,
     ) -> Result<Queues, StoreError>;
 
-    /// How many operations are not done.
+    /// The number of operations that are not done, by queue.
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError>;
 
-    /// Makes a session ours, with the leases that it holds; `None` where there is no such session within the scope. If it
-    /// was another replica's, that one is told.
+    /// Makes this replica the owner of a session with its leases; `None` if the scope has no such session. A previous
+    /// owner is notified.
     async fn take_over(&self, take: TakeOver) -> Result<Option<Vec<Lease>>, StoreError>;
 
-    /// Sessions that no replica has kept for as long as their lease, by the store's own clock: each with at most
-    /// `leases` of its leases; at most `limit`. See [`SharedStore::claim`] for what the answer means to others.
+    /// Sessions that no replica has renewed within their lease, by the store's own clock: each with at most `leases` of
+    /// its leases; at most `limit`. The result is reserved for this replica as in [`SharedStore::claim`].
     async fn expired(&self, limit: usize, leases: usize)
     -> Result<Vec<ExpiredSession>, StoreError>;
 
-    /// Transitions of operations, in the order asked: of each those after the revision that is named with it, the
-    /// oldest first, at most `limit`. Of an operation that is not there, none.
+    /// Transitions of operations, in the order asked: for each, those after the given revision, the oldest first, at
+    /// most `limit`. None for an operation that does not exist.
     async fn transitions(
         &self,
         after: Vec<(OperationId, Revision)>,
         limit: usize,
     ) -> Result<Vec<Vec<Event>>, StoreError>;
 
-    /// Leaves how far attempts have come where other replicas find it, and takes away what was left of those that
-    /// have `ended`. It may be lost: progress is not history.
+    /// Publishes the progress of attempts to other replicas, and withdraws that of attempts that have `ended`. It may
+    /// be lost, because progress is not history.
     async fn leave_progress(
         &self,
         news: Vec<AttemptProgress>,
@@ -76,25 +75,25 @@ pub trait SharedStore: Send + Sync {
     /// Progress that other replicas published in the last few seconds, at most `limit`.
     async fn recent_progress(&self, limit: usize) -> Result<Vec<AttemptProgress>, StoreError>;
 
-    /// Workers' sessions that other replicas keep, at most `limit`.
+    /// Workers' sessions that other replicas own, at most `limit`.
     async fn workers(&self, limit: usize) -> Result<Vec<OtherWorker>, StoreError>;
 
-    /// How many others have the store open, or had until moments ago.
+    /// The number of other replicas that have the store open, or had until moments ago.
     async fn others(&self) -> Result<u64, StoreError>;
 
-    /// Asks for hints of a topic, as long as the answer is held.
+    /// Subscribes to hints of a topic until the returned value is dropped.
     fn listen(&self, topic: Topic) -> Listening;
 
-    /// The next hint. For one caller at a time; dropping the future loses nothing.
+    /// Returns the next hint. For one caller at a time; dropping the future loses nothing.
     async fn hint(&self) -> Hint;
 }
 
-/// Queues in which something is queued.
+/// Queues with queued operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Queues {
-    /// Those that were found, in any order.
+    /// The queues, in any order.
     pub found: Vec<(TenantId, Kind)>,
-    /// The tenant that was looked at last, where there may be more behind it.
+    /// The last tenant that was read, if there may be more.
     pub last: Option<TenantId>,
 }
 
@@ -103,32 +102,32 @@ pub struct Queues {
 pub struct Wanted {
     /// The tenant.
     pub tenant: TenantId,
-    /// Of which kind.
+    /// The kind.
     pub kind: Kind,
-    /// At most this many.
+    /// The maximum number of operations.
     pub limit: usize,
-    /// How many attempts may run that count with those of this queue. They hold whoever starts the others: what is
-    /// claimed is counted until the next commit, and what others claim is waited for.
+    /// The limits on running attempts that apply to this queue. They hold across replicas: claimed operations count
+    /// until the next commit, and a queue that another replica is claiming from is left to it.
     pub limits: Vec<RunningLimit>,
 }
 
-/// A claimed operation.
+/// Claimed operations.
 #[derive(Clone, Debug, Default)]
 pub struct Claimed {
-    /// The operations, those of a queue in its order.
+    /// The operations; those of a queue in its order.
     pub operations: Vec<Operation>,
-    /// Operations that would be among them and cannot be read.
+    /// Claimed operations that cannot be read.
     pub damaged: Vec<OperationId>,
-    /// When the next operation of the same queues may start that may not start yet.
+    /// When the next operation of the same queues becomes due.
     pub next_at: Option<Timestamp>,
-    /// Queues of which there may be more that limits hold back.
+    /// Queues that may have more operations, which limits hold back.
     pub held: Vec<(TenantId, Kind)>,
-    /// Whether another replica is just claiming for a tenant with limits, so that nothing was claimed of it.
+    /// Whether another replica was claiming for a tenant with limits, so that nothing was claimed for it.
     pub is_contended: bool,
 }
 
 impl Claimed {
-    /// Limits hold back what more there may be of a queue.
+    /// Notes that limits hold back further operations of the queue.
     pub fn hold(&mut self, tenant: TenantId, kind: Kind) {
         let queue = (tenant, kind);
         if !self.held.contains(&queue) {
@@ -142,11 +141,11 @@ impl Claimed {
 pub struct Outstanding {
     /// The tenant.
     pub tenant: TenantId,
-    /// Of which kind.
+    /// The kind.
     pub kind: Kind,
-    /// How many.
+    /// The number of operations that are not done.
     pub count: u64,
-    /// How many of these have a running attempt.
+    /// The number of these with a running attempt.
     pub running: u64,
 }
 
@@ -155,7 +154,7 @@ pub struct Outstanding {
 pub struct Lease {
     /// The operation.
     pub id: OperationId,
-    /// Its attempt.
+    /// The attempt.
     pub attempt: Attempt,
 }
 
@@ -166,7 +165,7 @@ pub struct TakeOver {
     pub session: SessionId,
     /// The scope that it must belong to.
     pub scope: Scope,
-    /// For how long it is ours unless it is kept.
+    /// How long this replica owns it unless it is renewed.
     pub lease: Duration,
 }
 
@@ -175,37 +174,37 @@ pub struct TakeOver {
 pub struct ExpiredSession {
     /// The session.
     pub session: SessionId,
-    /// What it holds, or the first part of that; with nothing it can be ended.
+    /// Its leases, or the first of them; without any, the session can be ended.
     pub leases: Vec<Lease>,
 }
 
-/// How far an attempt has come.
+/// The progress of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptProgress {
-    /// Of which operation.
+    /// The operation.
     pub id: OperationId,
     /// The attempt.
     pub attempt: Attempt,
-    /// How far.
+    /// The progress.
     pub progress: Progress,
 }
 
-/// Changes of workers' sessions by a commit. Empty without replicas.
+/// Changes of workers' sessions in a commit. Empty without replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionChanges {
-    /// Sessions of ours to keep for longer; one that is not there is made.
+    /// Sessions of this replica to renew; missing ones are created.
     pub kept: Vec<KeptSession>,
-    /// Sessions of ours that hold what this batch changes, before or after it, each once. They must be there and
-    /// be ours: who takes one over waits for this batch, and sees what it does to leases.
+    /// Sessions of this replica that hold what this batch changes, before or after it, each once. They must exist and
+    /// belong to this replica: a replica that takes one over waits for this batch, and sees what it does to leases.
     pub used: Vec<SessionId>,
-    /// Sessions that end: ours, and those that [`SharedStore::expired`] has answered us since our last commit. Of
-    /// these, those stay that hold leases after this batch: others may have used them unseen.
+    /// Sessions that end: this replica's own, and those that [`SharedStore::expired`] has returned since its last
+    /// commit. Those that hold leases after this batch remain, because other replicas may have used them meanwhile.
     pub ended: Vec<SessionId>,
-    /// Leases that this batch changes and that others' sessions hold: those replicas are told.
+    /// Leases that this batch changes and that other replicas' sessions hold: those replicas are notified.
     pub told: Vec<(SessionId, OperationId)>,
 }
 
-/// A session to keep.
+/// A session to renew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptSession {
     /// The session.
@@ -216,9 +215,9 @@ pub struct KeptSession {
     pub worker: WorkerId,
     /// The kinds that it serves.
     pub kinds: Arc<[Kind]>,
-    /// Attempts that it runs at once, at most.
+    /// The maximum number of attempts that it runs at once.
     pub places: usize,
-    /// For how long from the commit on, by the store's own clock.
+    /// How long the session lasts after the commit, by the store's own clock.
     pub lease: Duration,
 }
 
@@ -231,9 +230,9 @@ pub struct OtherWorker {
     pub worker: WorkerId,
     /// The kinds that it serves.
     pub kinds: Arc<[Kind]>,
-    /// Attempts that it runs at once, at most.
+    /// The maximum number of attempts that it runs at once.
     pub places: usize,
-    /// Attempts that it runs.
+    /// The number of attempts that it runs.
     pub running: usize,
 }
 
@@ -244,9 +243,9 @@ pub enum Topic {
     Operation(OperationId),
     /// Transitions of all operations.
     Operations,
-    /// Operations that are left in a queue.
+    /// Operations left in a queue of the store.
     Queue(TenantId, Kind),
-    /// Operations that are left in any queue.
+    /// Operations left in any queue of the store.
     Queues,
 }
 
@@ -255,18 +254,18 @@ pub enum Topic {
 pub enum Hint {
     /// Operations have changed, or log lines were added to them.
     Changed(Vec<OperationId>),
-    /// Operations are in queues that were asked for, or in others.
+    /// Operations were left in subscribed queues, or perhaps only in others.
     Queued,
-    /// Leases that sessions of ours hold, or held, were changed by others.
+    /// Another replica changed leases that sessions of this replica hold or held.
     Leases(Vec<OperationId>),
-    /// Sessions of ours were taken over.
+    /// Other replicas took over sessions of this replica.
     TakenOver(Vec<SessionId>),
-    /// Any of these may have happened unseen. Comes before anything else, and whenever others could not
-    /// be heard for a while.
+    /// Any of these may have happened unnoticed. Comes first of all, and whenever other replicas could not be heard for
+    /// a while.
     Missed,
 }
 
-/// Holds the wish for hints of a topic.
+/// A subscription to hints of a topic.
 #[derive(Debug)]
 pub struct Listening {
     effective: watch::Receiver<bool>,
@@ -274,8 +273,8 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// `effective` says whether hints arrive, or a [`Hint::Missed`] will before any does; dropping `wish`
-    /// ends the wish.
+    /// `effective` says whether hints arrive, or a [`Hint::Missed`] will before any does; dropping `wish` ends the
+    /// subscription.
     pub fn new(
         effective: watch::Receiver<bool>,
         wish: Box<dyn std::fmt::Debug + Send + Sync>,
@@ -283,9 +282,9 @@ impl Listening {
         Self { effective, _wish: wish }
     }
 
-    /// Returns when whatever is committed from then on is hinted at; at once if that is so.
+    /// Returns once every later commit causes a hint; at once if that is already so.
     pub async fn effective(&mut self) {
-        // Without a sender there are no more notifications: the store is closed.
+        // If the sender is gone, the store is closed and no more notifications arrive.
         let _ = self.effective.wait_for(|effective| *effective).await;
     }
 }

@@ -1,8 +1,8 @@
-//! Operations that are not done, as much as is needed to go on with them.
+//! Operations that are not done: the part that is needed to continue them.
 
 use crate::operation::{Attempt, Kind, OperationId, SessionId, TenantId, Timestamp, WorkerId};
 
-/// What is needed of an operation that is not done to queue it, or to know its session.
+/// The part of an unfinished operation that is needed to queue it, or to know its session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unfinished {
     /// Its id.
@@ -31,7 +31,7 @@ pub enum Place {
         session: SessionId,
         /// The worker's name.
         worker: WorkerId,
-        /// The attempt leased.
+        /// The leased attempt.
         attempt: Attempt,
     },
 }

@@ -1,7 +1,7 @@
 //! Writes log lines to stderr.
 //!
-//! A thread writes them, because a stalled reader of stderr must not block the program: the engine logs its
-//! commits. The buffer is bounded; lines beyond it are dropped and counted.
+//! A thread writes them, because a stalled reader of stderr must not block the program: the engine logs its commits.
+//! The buffer is bounded; lines that do not fit are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Most bytes that wait for the reader.
+/// The maximum size of waiting lines, in bytes.
 const MOST_WAITING: usize = 1 << 20;
-/// How long the last lines may take.
+/// The time limit for the last lines.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Where lines are handed in.
+/// The writer for the log's subscriber.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lines(Arc<Shared>);
 
-/// The log. When this is dropped, what waits has a second to be written.
+/// The log. On drop, waiting lines have a second to be written.
 #[derive(Debug)]
 #[must_use]
 pub struct Log(Lines);
@@ -39,7 +39,7 @@ struct Waiting {
 }
 
 impl Lines {
-    /// Starts to write what is handed in to `sink`, one piece after the other.
+    /// Starts to write to `sink`, one piece after the other.
     pub(super) fn start(sink: impl Write + Send + 'static) -> io::Result<(Self, Log)> {
         let lines = Self::default();
         let waiting = lines.clone();
@@ -49,7 +49,7 @@ impl Lines {
 
     fn write_to(&self, mut sink: impl Write) {
         while let Some((bytes, left_out)) = self.take() {
-            // A reader that has gone away is no failure of what is told.
+            // A reader that is gone is no failure of the program.
             let _ = sink.write_all(&bytes);
             if left_out > 0 {
                 tracing::warn!(left_out, "log lines were dropped: they were not read in time");
@@ -57,7 +57,7 @@ impl Lines {
         }
     }
 
-    /// What waits, once there is something; `None` if nothing will come any more.
+    /// Waits for lines and takes them; `None` if no more will come.
     fn take(&self) -> Option<(Vec<u8>, u64)> {
         let mut waiting = self.lock();
         waiting.is_writing = false;
@@ -78,7 +78,7 @@ impl Lines {
     }
 }
 
-/// Takes a line whole or leaves it out: the subscriber hands each in by one call.
+/// Takes a line whole or drops it: the subscriber passes each one in a single call.
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut waiting = self.lock();
@@ -111,7 +111,7 @@ impl Drop for Log {
         waiting.is_over = true;
         lines.0.changed.notify_all();
         let is_unwritten = |it: &mut Waiting| it.is_writing || !it.bytes.is_empty();
-        // A reader that has not read by then is not reading at all.
+        // A reader that has not read by then does not read at all.
         let _ = lines.0.changed.wait_timeout_while(waiting, LAST_WORDS, is_unwritten);
     }
 }
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes a piece when it is let.
+    /// Accepts a piece when it is allowed to.
     struct Slow(Receiver<()>, Sender<Vec<u8>>);
 
     impl Write for Slow {
@@ -142,7 +142,7 @@ mod tests {
         let ((let_go, gate), (pieces, written)) = (channel(), channel());
         let (mut lines, log) = Lines::start(Slow(gate, pieces)).unwrap();
         lines.write_all(b"first\n").unwrap();
-        // The thread notifies when it has written, not when it begins to.
+        // The thread notifies after a write, not before it.
         while !lines.lock().is_writing {
             thread::yield_now();
         }

@@ -1,8 +1,8 @@
-//! A backup of the embedded store: a snapshot of its file, then the objects of the snapshot, and last the
-//! snapshot's name: a backup with its name is complete.
+//! A backup of the embedded store: a snapshot of its file, then the snapshot's objects, and last the snapshot's name: a
+//! backup that has its name is complete.
 //!
-//! An object is deleted with its operation, so some objects of the snapshot may be gone before they are copied.
-//! That is no error if the store no longer has their operation.
+//! An object is deleted with its operation, so objects of the snapshot may disappear before they are copied. That is
+//! not an error if the store no longer has their operation.
 
 use std::path::PathBuf;
 
@@ -14,22 +14,22 @@ use crate::operation::Operation;
 use crate::store::StoreError;
 use crate::store::sqlite::backup::Backup;
 
-/// Operations with objects that are told at once.
+/// The number of operations with objects between two progress reports.
 const PAGE: usize = 500;
 
 /// The contents of a backup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackedUp {
-    /// Size of the file.
+    /// The size of the file, in bytes.
     pub size_bytes: u64,
-    /// Objects that are with it.
+    /// Objects that belong to it.
     pub objects: u64,
-    /// Operations that went with their objects before these could be copied.
+    /// Operations that were deleted with their objects before these could be copied.
     pub gone: u64,
 }
 
-/// Backs up the store at `source` to `target`, and the objects from the first place to the second, if they are to
-/// be. A server may be serving it.
+/// Backs up the store at `source` to `target`, and the objects from the first place to the second, if given. A server
+/// may be serving the store.
 pub async fn back_up(
     source: PathBuf,
     target: PathBuf,
@@ -67,7 +67,7 @@ pub async fn back_up(
     Ok(done)
 }
 
-/// Copies the file. Should this be dropped, it ends within a step.
+/// Copies the file. If this future is dropped, the copy ends within one step.
 async fn copy(mut backup: Backup, watcher: Watcher<'_>) -> Result<Backup, TransferError> {
     let (reports, mut reported) = mpsc::channel(1);
     let copying = blocking(move || {
@@ -83,7 +83,7 @@ async fn copy(mut backup: Backup, watcher: Watcher<'_>) -> Result<Backup, Transf
     Ok(copied??)
 }
 
-/// Brings an operation's objects over and answers how many it has.
+/// Copies an operation's objects; returns how many it has.
 async fn bring_objects(
     places: (&Objects, &Objects),
     operation: &Operation,

@@ -1,5 +1,5 @@
-//! Copies the catalogue unchanged, the server's secret included, because keys are useless without it: it replaces
-//! the secret of an empty store that was served before. The place in the log of webhooks is left out: it is one of its own
+//! Copies the catalogue unchanged, including the server's secret, because keys are useless without it: it replaces the
+//! secret of an empty store that was served before. The webhooks' position is not copied, because it refers to its own
 //! store's log (`deliveries`).
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ pub(super) async fn read(side: &Side) -> Result<BTreeMap<Name, Bytes>, TransferE
     Ok(read)
 }
 
-/// Refuses a destination that has an entry which the source has not.
+/// Refuses a destination with an entry that the source lacks.
 pub(super) async fn refuse_others(from: &Side, to: &Side) -> Result<(), TransferError> {
     let (here, there) = tokio::try_join!(read(from), read(to))?;
     let mut there = there.into_iter().filter(|((space, _), _)| space != SECRETS);
@@ -37,7 +37,7 @@ pub(super) async fn refuse_others(from: &Side, to: &Side) -> Result<(), Transfer
     }
 }
 
-/// Writes what is not there, or not the same, and answers how many entries that were.
+/// Writes missing and different entries; returns how many.
 pub(super) async fn copy(from: &Side, to: &Side) -> Result<u64, TransferError> {
     let (here, there) = tokio::try_join!(read(from), read(to))?;
     let gone: Vec<Name> = there.keys().filter(|name| !here.contains_key(name)).cloned().collect();

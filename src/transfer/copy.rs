@@ -1,8 +1,8 @@
 //! A copy: one whole store into another that is empty, or has a part of an earlier copy.
 //!
 //! Everything in the destination must be in the source, and equal: this is checked before anything is written. Then
-//! operations are copied by rising id, in groups: while one is committed the next is read. An operation is written
-//! whole, after its objects, so the next copy continues wherever one ends.
+//! operations are copied by rising id, in groups: the next group is read while one is committed. An operation is
+//! written whole, after its objects, so the next copy continues where one has ended.
 
 use std::time::Duration;
 
@@ -16,26 +16,26 @@ use super::{Progress, Side, Stage, TransferError, Watcher, bring_object, catalog
 use crate::operation::{Operation, OperationId, Timestamp};
 use crate::store::{Batch, Lookup};
 
-/// Tombstones that are copied at once.
+/// How many tombstones are copied at once.
 const TOMBSTONES: usize = 500;
 
-/// The contents of a copy.
+/// The numbers of a copy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
-    /// Operations that were written.
+    /// Operations written.
     pub operations: u64,
-    /// Operations that were there.
+    /// Operations that existed already.
     pub skipped: u64,
-    /// Objects that were written.
+    /// Objects written.
     pub objects: u64,
-    /// Tombstones that were written.
+    /// Tombstones written.
     pub tombstones: u64,
-    /// Entries of the catalogue that were written.
+    /// Entries of the catalogue written.
     pub catalogue: u64,
-    /// Deliveries of webhooks that were written.
+    /// Deliveries of webhooks written.
     pub deliveries: u64,
-    /// Whether transitions that the source's server had not read for webhooks are not delivered, because the source's log
-    /// is gone behind the place to which it had read.
+    /// Whether some transitions are not delivered: the source's server had not read them for webhooks, and the source's
+    /// log no longer has them.
     pub has_gap: bool,
     /// The result of the comparison at the end.
     pub verified: Verified,
@@ -44,15 +44,15 @@ pub struct Copied {
 /// Settings of the server that a copy needs.
 #[derive(Clone, Copy, Debug)]
 pub struct CopyOptions {
-    /// Where sessions are rows, those that hold leases are kept for this long after the end of the copy.
+    /// If sessions are rows, those with leases are kept for this long after the end of the copy.
     pub lease_duration: Duration,
-    /// How long deliveries are tried of transitions that the source's server had not read for webhooks.
+    /// How long deliveries are tried for transitions that the source's server had not read for webhooks.
     pub retry_for: Duration,
-    /// The time now.
+    /// The present time.
     pub now: Timestamp,
 }
 
-/// Copies all that is in `from` to `to`, and compares them. No process may write to either meanwhile.
+/// Copies everything in `from` to `to`, and compares both. No other process may write to either meanwhile.
 pub async fn copy(
     from: &Side,
     to: &Side,
@@ -77,12 +77,12 @@ pub async fn copy(
     copied.has_gap = unread.is_gap;
     copied.verified = verify(from, to, (total, &unread), watcher).await?;
     leases.renew().await?;
-    // Last, so that a copy that was cut off delivers nothing of history.
+    // Last, so that an interrupted copy delivers nothing of the history.
     deliveries::begin_at_end(to, &unread).await?;
     Ok(copied)
 }
 
-/// Refuses a destination that has what the source has not.
+/// Refuses a destination with data that the source lacks.
 async fn refuse_others(from: &Side, to: &Side, watcher: Watcher<'_>) -> Result<(), TransferError> {
     let differs = |id: OperationId, how: String| TransferError::Differs {
         from: from.name.clone(),
@@ -137,7 +137,7 @@ async fn load(
     side.store.load(lookups).await.map_err(side.failed())
 }
 
-/// A copy under way.
+/// A running copy.
 struct Copying<'a> {
     from: &'a Side,
     to: &'a Side,
@@ -165,7 +165,7 @@ impl Copying<'_> {
         to.commit(ready).await
     }
 
-    /// What is to be written of these; their objects are brought over.
+    /// The batch for these operations; copies their objects.
     async fn read(&mut self, group: Vec<Operation>) -> Result<Batch, TransferError> {
         let known = load(self.to, &group).await?;
         let mut batch = Batch::default();

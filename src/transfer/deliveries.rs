@@ -1,8 +1,8 @@
-//! Deliveries of webhooks, and the place in the log from which the destination's server makes new ones.
+//! Deliveries of webhooks, and the position in the log from which the destination's server makes new ones.
 //!
-//! A position is one of its own store's log, so none is copied: the destination's server begins at the end of its log,
-//! behind all that was copied. Nothing of history is delivered twice, and nothing is lost: transitions that the source's
-//! server had not read yet become deliveries of the destination here.
+//! A position refers to its own store's log, so none is copied: the destination's server begins at the end of its log,
+//! after everything that was copied. No part of the history is delivered twice, and nothing is lost: transitions that
+//! the source's server had not read yet become deliveries of the destination here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,27 +18,27 @@ use crate::store::log::{Position, ReadError, Reader};
 use crate::store::{CatalogueChange, StoreError};
 use crate::webhooks::Planner;
 
-/// The space of the catalogue that is one store's own.
+/// The catalogue's space that is not copied.
 pub(super) const OWN_SPACE: &str = CourierState::SPACE;
-/// Deliveries that are read and written at once, and changes of the log.
+/// How many deliveries are read and written at once, and how many changes of the log are read.
 const PAGE: usize = 200;
 
 /// Deliveries of transitions that the source's server had not read.
 #[derive(Debug)]
 pub(super) struct Unread {
-    /// Where the source's server had read to; `None` if the source has no webhooks.
+    /// The position of the source's server; `None` if the source has no webhooks.
     position: Option<Position>,
-    /// How long they are tried from `now` on.
+    /// How long they are tried after `now`.
     retry_for: Duration,
     now: Timestamp,
-    /// By id, the sum of what does not depend on the time of the copy.
+    /// By id, the sum of the data that does not depend on the time of the copy.
     sums: HashMap<DeliveryId, [u8; 32]>,
-    /// Whether the log behind the position is gone, so that there is nothing to make them of.
+    /// Whether the log after the position is gone, so that no deliveries can be made of it.
     pub(super) is_gap: bool,
 }
 
 impl Unread {
-    /// Reads the source's log from the position of its server on.
+    /// Reads the source's log from its server's position.
     pub(super) async fn read(
         from: &Side,
         retry_for: Duration,
@@ -78,17 +78,17 @@ impl Unread {
         Ok(Some(Log { from, reader: Reader::new(position), planner, webhooks, now: self.now }))
     }
 
-    /// How many they are.
+    /// The number of these deliveries.
     pub(super) fn count(&self) -> usize {
         self.sums.len()
     }
 
-    /// Whether a delivery of the destination, by id and sum, is one of them.
+    /// Whether a delivery of the destination, by id and sum, is one of these.
     pub(super) fn has(&self, (id, sum): &(DeliveryId, [u8; 32])) -> bool {
         self.sums.get(id) == Some(sum)
     }
 
-    /// The sum of a delivery of the destination, and of the same in the source.
+    /// The sum of a delivery at the destination, comparable with the source's.
     fn sum(&self, delivery: &Delivery) -> [u8; 32] {
         match self.sums.contains_key(&delivery.id) {
             true => lasting_sum(delivery),
@@ -114,7 +114,7 @@ impl Log<'_> {
     }
 }
 
-/// Refuses a destination that has a delivery which the source has not, or has in another form.
+/// Refuses a destination with a delivery that the source lacks, or has in another form.
 pub(super) async fn refuse_others(
     from: &Side,
     to: &Side,
@@ -141,8 +141,8 @@ pub(super) async fn refuse_others(
     }
 }
 
-/// Writes all deliveries of the source, then those of the transitions that its server had not read, and returns how many
-/// were not there.
+/// Writes all deliveries of the source, then those of the transitions that its server had not read; returns how many
+/// were new.
 pub(super) async fn copy(from: &Side, to: &Side, unread: &Unread) -> Result<u64, TransferError> {
     let (mut after, mut written) = (0, 0);
     loop {
@@ -177,7 +177,7 @@ async fn write(to: &Side, mut page: Vec<Delivery>) -> Result<u64, TransferError>
     Ok(count)
 }
 
-/// The destination's server begins at the end of its log, if the source has webhooks.
+/// Makes the destination's server begin at the end of its log, if the source has webhooks.
 pub(super) async fn begin_at_end(to: &Side, unread: &Unread) -> Result<(), TransferError> {
     if unread.position.is_none() && !unread.is_gap {
         return Ok(());
@@ -195,7 +195,7 @@ pub(super) async fn begin_at_end(to: &Side, unread: &Unread) -> Result<(), Trans
     to.store.change_catalogue(change).await.map(drop).map_err(to.failed())
 }
 
-/// Sums of the deliveries of a side, in their order.
+/// The sums of a side's deliveries, in order.
 pub(super) struct Sums<'a> {
     side: &'a Side,
     unread: &'a Unread,
@@ -207,7 +207,7 @@ impl<'a> Sums<'a> {
         Self { side, unread, after: 0 }
     }
 
-    /// The sums of the next deliveries by their ids; empty at the end.
+    /// The sums of the next deliveries, by id; empty at the end.
     pub(super) async fn next(&mut self) -> Result<Vec<(DeliveryId, [u8; 32])>, TransferError> {
         let page = scan(self.side, self.after).await?;
         self.after = page.last().map_or(self.after, |last| last.number);
@@ -228,7 +228,7 @@ async fn scan(side: &Side, after: u64) -> Result<Vec<Delivery>, TransferError> {
     }
 }
 
-/// What a side has of a delivery.
+/// A side's copy of a delivery, if it has one.
 async fn find(side: &Side, delivery: &Delivery) -> Result<Option<Delivery>, TransferError> {
     match side.store.deliveries() {
         Some(store) => store.delivery(&delivery.tenant, delivery.id).await.map_err(side.failed()),
@@ -245,7 +245,7 @@ fn whole_sum(delivery: &Delivery) -> [u8; 32] {
     sum.end()
 }
 
-/// The sum of all that a delivery never changes.
+/// The sum of the data that a delivery never changes.
 fn lasting_sum(delivery: &Delivery) -> [u8; 32] {
     let mut sum = Sum::default();
     sum.bytes(&delivery.id);

@@ -1,5 +1,5 @@
-//! Copies leases. If the destination has sessions as rows, leases need the rows of their sessions: otherwise an
-//! operation without a session would be leased for ever.
+//! Copies leases. If the destination has sessions as rows, leases need their sessions' rows: otherwise an operation
+//! without a session would be leased forever.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::operation::{Operation, Scope, SessionId};
 use crate::store::Batch;
 use crate::store::shared::{KeptSession, SessionChanges, TakeOver};
 
-/// Sessions that are kept with one commit.
+/// How many sessions one commit renews.
 const SESSIONS: usize = 1_000;
 
 /// The sessions that hold leases.
@@ -25,7 +25,7 @@ impl<'a> Leases<'a> {
         Self { to, duration, sessions: HashMap::new() }
     }
 
-    /// Sees to it that the session of a leased operation is there when the batch of these changes is.
+    /// Ensures that the session of a leased operation exists when the batch with the operation is committed.
     pub(super) async fn keep(
         &mut self,
         operation: &Operation,
@@ -40,7 +40,7 @@ impl<'a> Leases<'a> {
         let (session, lease) = (lease.session, lease.session.lease(self.duration));
         if !self.sessions.contains_key(&session) {
             let scope = Scope::from(operation.submission.tenant.clone());
-            // What it serves is known once its worker is back.
+            // Its kinds are known once its worker returns.
             let (worker, kinds) = (worker.clone(), Arc::from([]));
             let kept =
                 KeptSession { session, scope: scope.clone(), worker, kinds, places: 0, lease };
@@ -57,7 +57,7 @@ impl<'a> Leases<'a> {
         Ok(())
     }
 
-    /// Gives all of them the whole time to come back.
+    /// Gives all sessions the full time to resume.
     pub(super) async fn renew(mut self) -> Result<(), TransferError> {
         let sessions: Vec<KeptSession> = self.sessions.drain().map(|(_, kept)| kept).collect();
         for kept in sessions.chunks(SESSIONS) {

@@ -1,10 +1,10 @@
 //! Whole stores: a copy of one to another, and a backup of a running one.
 //!
-//! Owns the order of writes (objects before references to them), the skipping of copied operations, and the
-//! comparison at the end. Must never change an operation. A copy works over any two stores; a backup is the
-//! embedded store's.
+//! Owns the order of writes (objects before references to them), the skipping of copied operations, and the comparison
+//! at the end. Must never change an operation. A copy works between any two stores; a backup is only for the embedded
+//! store.
 //!
-//! Read next: `copy` for the order of a copy, `record` for what belongs to an operation.
+//! Read next: `copy` for the order of a copy, `record` for the parts of an operation.
 
 use std::fmt;
 use std::sync::Arc;
@@ -55,24 +55,24 @@ pub enum Stage {
     Objects,
 }
 
-/// How far it has come, of how much where that is known.
+/// The progress of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// With what.
+    /// The phase.
     pub stage: Stage,
-    /// So much is done: operations, or bytes while backing up.
+    /// What is done: operations, or bytes during a backup.
     pub done: u64,
-    /// Of so much.
+    /// The total; 0 if it is unknown.
     pub total: u64,
 }
 
 /// The receiver of progress.
 pub type Watcher<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
-/// Why a transfer ended early.
+/// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// A store does not do what it is asked.
+    /// A call of a store failed.
     #[error("{place}: {error}")]
     Store {
         /// The store.
@@ -87,14 +87,14 @@ pub enum TransferError {
         id: OperationId,
         /// The payload.
         role: PayloadRole,
-        /// From where.
+        /// The source.
         from: String,
-        /// To where.
+        /// The destination.
         to: String,
         /// The error.
         error: ObjectError,
     },
-    /// The place of one side's objects is not given.
+    /// The location of one side's objects is not given.
     #[error("the {role} of operation {id} is an object, and where those of {place} are is not said: {flag}", role = name_of(*.role))]
     NoPlace {
         /// The operation.
@@ -103,7 +103,7 @@ pub enum TransferError {
         role: PayloadRole,
         /// The side.
         place: &'static str,
-        /// The flag that names the place.
+        /// The flag for the location.
         flag: &'static str,
     },
     /// A stored payload differs from its operation's record.
@@ -115,13 +115,13 @@ pub enum TransferError {
         id: OperationId,
         /// The payload.
         role: PayloadRole,
-        /// In what way.
+        /// The difference.
         problem: &'static str,
     },
     /// Another process has a store open.
     #[error("{0} is in use: stop the servers that use it first")]
     InUse(String),
-    /// There is something else at the destination.
+    /// The destination has other data.
     #[error(
         "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: operation {id} {how}"
     )]
@@ -130,12 +130,12 @@ pub enum TransferError {
         from: String,
         /// The destination.
         to: String,
-        /// Where it shows.
+        /// The operation that differs.
         id: OperationId,
-        /// How it shows.
+        /// The difference.
         how: String,
     },
-    /// There is something else in the catalogue of the destination.
+    /// The destination's catalogue has other data.
     #[error(
         "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: its entry {name:?} of {space} is another one or none in {from}"
     )]
@@ -149,7 +149,7 @@ pub enum TransferError {
         /// The entry.
         name: String,
     },
-    /// There is another delivery at the destination.
+    /// The destination has another delivery.
     #[error(
         "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: its delivery {id} is another one or none in {from}"
     )]
@@ -161,7 +161,7 @@ pub enum TransferError {
         /// The delivery.
         id: String,
     },
-    /// A backup cannot be begun, or not be written.
+    /// A backup cannot be started or written.
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// The backup's thread was stopped.
@@ -174,7 +174,7 @@ impl Side {
         |error| TransferError::Store { place: self.name.clone(), error }
     }
 
-    /// Refuses a shared store that others use. One of them that has died counts for a while.
+    /// Refuses a shared store that other processes use. A process that has died counts for a while.
     async fn refuse_in_use(&self) -> Result<(), TransferError> {
         let Some(shared) = self.store.shared() else { return Ok(()) };
         for _ in 0..FORGOTTEN_AFTER.as_secs() {
@@ -186,7 +186,7 @@ impl Side {
         Err(TransferError::InUse(self.name.clone()))
     }
 
-    /// Writes a batch, if there is anything in it.
+    /// Writes a batch, unless it is empty.
     async fn commit(&self, batch: Batch) -> Result<(), TransferError> {
         let is_empty = batch.writes.is_empty()
             && batch.tombstones.is_empty()
@@ -195,7 +195,7 @@ impl Side {
             return Ok(());
         }
         self.store.commit(batch).await.map(drop).map_err(|error| match error {
-            // All that was there has been looked at.
+            // All existing data was checked before.
             StoreError::Conflict(_) | StoreError::Locked(_) | StoreError::SessionsTaken(_) => {
                 TransferError::InUse(self.name.clone())
             }
@@ -210,7 +210,7 @@ impl fmt::Debug for Side {
     }
 }
 
-/// The payloads that an operation has.
+/// The payloads of an operation.
 fn payloads(operation: &Operation) -> impl Iterator<Item = (PayloadRole, &PayloadInfo)> {
     let input = operation.submission.input.as_ref().map(|info| (PayloadRole::Input, info));
     let result = operation.result().map(|info| (PayloadRole::Result, info));
@@ -224,8 +224,7 @@ fn name_of(role: PayloadRole) -> &'static str {
     }
 }
 
-/// Brings an object over, unless it is there; answers whether it was not. Both ends must agree with the
-/// operation.
+/// Copies an object unless it exists; returns whether it was copied. Both sides must agree with the operation.
 async fn bring_object(
     (from, to): (&Objects, &Objects),
     id: OperationId,
@@ -250,7 +249,7 @@ async fn bring_object(
     if from.is_same_place(to) {
         return Ok(false);
     }
-    // An object is there whole or not at all.
+    // An object exists completely or not at all.
     if to.size(object.id).await.map_err(failed)? == Some(info.size_bytes) {
         return Ok(false);
     }

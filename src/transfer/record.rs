@@ -1,4 +1,4 @@
-//! An operation with its payloads and history: read, made into rows again, and summed up.
+//! An operation with its payloads and history: read, written as rows again, and summed.
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -10,15 +10,15 @@ use crate::store::{
     codec,
 };
 
-/// Operations that are told at once.
+/// The number of operations between two progress reports.
 pub(super) const PAGE: usize = 1_000;
-/// Entries of a history that are read at once.
+/// The number of history entries that are read at once.
 const HISTORY_PAGE: usize = 1_000;
-/// Operations that are read and written together, and bytes of payloads.
+/// The limits of a group that is read and written together: operations, and bytes of payloads.
 const GROUP: usize = 256;
 const GROUP_BYTES: u64 = 8 << 20;
 
-/// An operation with all that belongs to it, its objects excepted.
+/// An operation with everything that belongs to it except its objects.
 pub(super) struct Record {
     operation: Operation,
     input: Option<Bytes>,
@@ -37,7 +37,7 @@ pub(super) struct Sums {
 }
 
 impl Record {
-    /// Reads all that belongs to an operation.
+    /// Reads everything that belongs to an operation.
     pub(super) async fn load(side: &Side, operation: Operation) -> Result<Self, TransferError> {
         let (mut input, mut result) = (None, None);
         for (role, _) in payloads(&operation).filter(|(_, info)| info.object.is_none()) {
@@ -55,7 +55,7 @@ impl Record {
         Ok(Self { operation, input, result, history })
     }
 
-    /// Adds it to what is to be written.
+    /// Adds the record to a batch.
     pub(super) fn write(self, batch: &mut Batch) {
         let Self { operation, input, result, history } = self;
         let id = operation.id();
@@ -85,7 +85,7 @@ impl Record {
         batch.writes.push(Write { operation, expected: None, input, result });
     }
 
-    /// Its sum.
+    /// The record's sums.
     pub(super) fn sums(&self) -> Sums {
         let mut contents = Sum::default();
         for payload in [&self.input, &self.result] {
@@ -110,13 +110,13 @@ impl Record {
     }
 }
 
-/// Splits operations into groups, each of which is in memory as a whole.
+/// Splits operations into groups, each of which fits in memory.
 pub(super) fn groups(operations: Vec<Operation>) -> Vec<Vec<Operation>> {
     let mut groups = Vec::new();
     let (mut group, mut bytes) = (Vec::new(), 0);
     for operation in operations {
         let inline = payloads(&operation).filter(|(_, info)| info.object.is_none());
-        // What a row says of its size need not be true.
+        // A row may state a wrong size.
         let size = inline.fold(0_u64, |sum, (_, info)| sum.saturating_add(info.size_bytes));
         if !group.is_empty() && (group.len() == GROUP || size > GROUP_BYTES - bytes) {
             groups.push(std::mem::take(&mut group));
@@ -165,7 +165,7 @@ fn operation_sum(operation: &Operation) -> [u8; 32] {
     sum.end()
 }
 
-/// A SHA-256 over parts, each behind its length.
+/// A SHA-256 over parts, each preceded by its length.
 #[derive(Default)]
 pub(super) struct Sum(Sha256);
 
@@ -185,7 +185,7 @@ impl Sum {
     }
 
     fn line(&mut self, line: &LogEntry) {
-        // No type of event has this number.
+        // No event type has this number.
         self.number(0);
         for number in [line.number, line.revision.0, line.attempt.0.into(), line.dropped_before] {
             self.number(number);

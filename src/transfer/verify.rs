@@ -1,4 +1,4 @@
-//! The comparison at the end: reads both sides again, counts and sums them up, record by record.
+//! The comparison at the end: reads both sides again, counts them and sums them, record by record.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
@@ -13,7 +13,7 @@ use crate::operation::{Operation, OperationId};
 use crate::service::webhooks::delivery_text;
 use crate::store::Tombstone;
 
-/// Most differences that are told; all are counted.
+/// The maximum number of differences that are described; all are counted.
 const TOLD: usize = 10;
 
 /// The comparison of two sides.
@@ -25,44 +25,44 @@ pub struct Verified {
     pub to: Tally,
     /// The number of operations, tombstones and objects that differ.
     pub differences: u64,
-    /// The first of them, in words.
+    /// The first differences, as text.
     pub told: Vec<String>,
 }
 
-/// The sums of one side, by SHA-256.
+/// The sums of one side (SHA-256).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Operations.
     pub operations: u64,
-    /// Over the operations.
+    /// The sum of the operations.
     pub operations_sum: [u8; 32],
-    /// Bytes of payloads that are in the store itself.
+    /// The size of payloads in the store itself, in bytes.
     pub payload_bytes: u64,
-    /// Over these payloads.
+    /// The sum of these payloads.
     pub payloads_sum: [u8; 32],
     /// Transitions and log lines.
     pub history_entries: u64,
-    /// Over these.
+    /// The sum of these entries.
     pub history_sum: [u8; 32],
     /// Tombstones.
     pub tombstones: u64,
-    /// Over these.
+    /// The sum of the tombstones.
     pub tombstones_sum: [u8; 32],
     /// Entries of the catalogue.
     pub catalogue: u64,
-    /// Over these.
+    /// The sum of these entries.
     pub catalogue_sum: [u8; 32],
-    /// Deliveries of webhooks: of the source with those of transitions that its server had not read.
+    /// Deliveries of webhooks; for the source, with those of transitions that its server had not read.
     pub deliveries: u64,
-    /// Over these.
+    /// The sum of the deliveries.
     pub deliveries_sum: [u8; 32],
-    /// Objects: of the source those that are referred to, of the destination those that were read and have the
-    /// SHA-256 that was recorded with the operation.
+    /// Objects: for the source, those that are referred to; for the destination, those that were read and have the
+    /// SHA-256 recorded with the operation.
     pub objects: u64,
 }
 
 impl Verified {
-    /// Whether both sides are the same.
+    /// Whether both sides are equal.
     pub fn is_same(&self) -> bool {
         self.differences == 0 && self.from == self.to
     }
@@ -79,7 +79,7 @@ impl Verified {
     }
 }
 
-/// Sums in the making.
+/// Sums being computed.
 #[derive(Default)]
 struct Counting {
     tally: Tally,
@@ -135,7 +135,7 @@ impl Counting {
     }
 }
 
-/// Reads both sides whole.
+/// Reads both sides completely.
 pub(super) async fn verify(
     from: &Side,
     to: &Side,
@@ -151,7 +151,7 @@ pub(super) async fn verify(
         watcher(Progress { stage: Stage::Verifying, done, total });
         let (mut left, mut right) =
             tokio::try_join!(scan(comparing.from.0, after), scan(comparing.to.0, after))?;
-        // Behind the end of a full page there may be more, which the other page tells already.
+        // After the end of a full page there may be more, which the other side's page may contain already.
         let ends = [&left, &right].map(|page| page.get(PAGE - 1).map(Operation::id));
         after = ends.into_iter().flatten().min();
         if let Some(end) = after {
@@ -181,7 +181,7 @@ struct Comparing<'a> {
 }
 
 impl Comparing<'_> {
-    /// Compares all operations within some ids.
+    /// Compares all operations within a range of ids.
     async fn page(
         &mut self,
         left: Vec<Operation>,
@@ -266,8 +266,8 @@ impl Comparing<'_> {
         Ok(())
     }
 
-    /// Both sides have the same deliveries in the same order; behind those of the source, the destination has those of
-    /// transitions that the source's server had not read.
+    /// Both sides must have the same deliveries in the same order; after those of the source, the destination may have
+    /// those of transitions that the source's server had not read.
     async fn deliveries(&mut self, unread: &Unread) -> Result<(), TransferError> {
         let mut sides = [self.from.0, self.to.0].map(|side| deliveries::Sums::of(side, unread));
         let mut pages = [VecDeque::new(), VecDeque::new()];

@@ -1,4 +1,4 @@
-//! The courier's position in the log: when it is stored, and where reading goes on if the log behind it is gone.
+//! The courier's position in the log: when it is stored, and where reading continues after a gap.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::store::log::{Position, Reader};
 
 /// How often the position is stored while there is nothing to deliver.
 const SAVE_IDLE: Duration = Duration::from_secs(60);
-/// A reader that has not reached the log's end for this long is behind: the store keeps old parts of the log.
+/// A reader that has not reached the log's end for this long is behind: then the store keeps old parts of the log.
 const BEHIND: Duration = Duration::from_secs(60);
 
 /// The stored position of the courier. Methods return `None` once another replica is the courier.
@@ -23,7 +23,7 @@ pub(super) struct Bookmark<'a> {
 }
 
 impl<'a> Bookmark<'a> {
-    /// The bookmark and a reader from `position` on.
+    /// The bookmark, and a reader that begins at `position`.
     pub(super) async fn open(hold: &'a Hold<'a>, position: &str) -> Option<(Self, Reader)> {
         let now = hold.post.clock.moment();
         let mut bookmark = Self { hold, is_behind: true, caught_up: now, saved: now };
@@ -38,7 +38,7 @@ impl<'a> Bookmark<'a> {
         Some((bookmark, reader))
     }
 
-    /// The reader is at the log's end.
+    /// Notes that the reader is at the log's end.
     pub(super) async fn caught_up(&mut self, reader: &Reader) -> Option<()> {
         self.caught_up = self.hold.post.clock.moment();
         self.hold.post.log_is_wanted.store(false, Ordering::Relaxed);
@@ -49,7 +49,7 @@ impl<'a> Bookmark<'a> {
         Some(())
     }
 
-    /// A page was read: the reader may not be at the log's end.
+    /// Notes that a page was read, so the reader may not be at the log's end.
     pub(super) fn read_page(&mut self) {
         if self.hold.post.clock.moment().since(self.caught_up) > BEHIND {
             self.is_behind = true;
@@ -57,7 +57,7 @@ impl<'a> Bookmark<'a> {
         }
     }
 
-    /// Stores the reader's position, however long that takes.
+    /// Stores the reader's position; retries until that succeeds.
     pub(super) async fn save(&mut self, reader: &Reader) -> Option<()> {
         let post = self.hold.post;
         let position = reader.certain_position().encode(&post.webhooks.store.signing_key());
@@ -79,7 +79,7 @@ impl<'a> Bookmark<'a> {
         Some(())
     }
 
-    /// Counts a gap, and goes on at the log's end.
+    /// Counts a gap, and continues at the log's end.
     pub(super) async fn restart(&mut self) -> Option<Reader> {
         let post = self.hold.post;
         post.meters.webhooks.gaps.one();

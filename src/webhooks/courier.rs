@@ -1,5 +1,5 @@
-//! Which replica sends. The catalogue has its name, and a number that rises while it lives; another takes its place when
-//! it has stopped, or when the number has stood still for long by the other's own monotonic clock.
+//! Chooses the replica that sends. The catalogue has its name, and a number that rises while it lives. Another replica
+//! takes over when it has stopped, or when the number has not changed for long by the other's own monotonic clock.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,15 +12,15 @@ use super::{Post, follow, send};
 use crate::engine::Moment;
 use crate::service::webhooks::CourierState;
 
-/// How long a courier that stops tries to release its lease. It is short beside the time that a stop has.
+/// How long a courier that stops tries to release its lease; short compared with the time of a stop.
 const RELEASE: Duration = Duration::from_millis(300);
-/// How often others look.
+/// How often the other replicas check.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The courier, or a replica that may become it.
 pub(super) struct Courier {
     post: Post,
-    /// The name that this replica has made up.
+    /// This replica's random name.
     name: String,
     /// When the state was last seen to change.
     seen: Option<(CourierState, Moment)>,
@@ -31,7 +31,7 @@ impl Courier {
         Self { post, name: Uuid::now_v7().to_string(), seen: None }
     }
 
-    /// Sends whenever it is this replica's turn, until `stop`.
+    /// Sends whenever this replica is the courier, until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -52,7 +52,7 @@ impl Courier {
         }
     }
 
-    /// Waits until it is this replica's turn, and takes it; the state as it was then.
+    /// Waits until this replica may become the courier, and takes over; returns the state before that.
     async fn turn(&mut self) -> Option<CourierState> {
         let is_alone = self.post.webhooks.store.shared().is_none();
         let mut changes = self.post.webhooks.courier.subscribe();
@@ -103,13 +103,13 @@ impl Courier {
     }
 }
 
-/// Reads and sends until another is the courier, or until `stop`; whether it was that.
+/// Reads and sends until another replica is the courier (false) or until `stop` (true).
 async fn work(hold: &Hold<'_>, state: &CourierState, stop: &CancellationToken) -> bool {
     hold.post.log_is_wanted.store(true, Ordering::Relaxed);
     tokio::select! {
         biased;
         () = stop.cancelled() => {
-            // The next replica need not wait for the lease's end then. A stop does not wait for a store that is away.
+            // So the next replica need not wait for the lease. A stop does not wait for an unavailable store.
             if hold.post.webhooks.store.shared().is_some() {
                 let release = hold.change(|state| state.holder.clear());
                 let _ = tokio::time::timeout(RELEASE, release).await;

@@ -1,4 +1,4 @@
-//! Reads the log, and stores the deliveries of each page before the position behind it.
+//! Reads the log, and stores the deliveries of each page before the position after it.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use super::plan::Planner;
 use crate::store::StoreError;
 use crate::store::log::{Logged, ReadError};
 
-/// Changes that are read at a time.
+/// How many changes are read at a time.
 const PAGE: usize = 256;
-/// How often the log is read without a notification: in a shared store, and in one of this process alone.
+/// How often the log is read without a notification: in a shared store, and in one that only this process uses.
 const POLL_SHARED: Duration = Duration::from_millis(500);
 const POLL_ALONE: Duration = Duration::from_secs(5);
 
-/// Reads from `position` on until another replica is the courier.
+/// Reads from `position` until another replica is the courier.
 pub(super) async fn follow(hold: &Hold<'_>, position: &str) {
-    // `None` is that end.
+    // `None`: another replica is the courier.
     let _ = read_on(hold, position).await;
 }
 
@@ -55,7 +55,7 @@ async fn read_on(hold: &Hold<'_>, position: &str) -> Option<()> {
     }
 }
 
-/// Stores the deliveries of a page, however long that takes; whether there were any.
+/// Stores the deliveries of a page; retries until that succeeds. Returns whether there were any.
 async fn store_page(hold: &Hold<'_>, page: &[Logged], planner: &mut Planner) -> bool {
     loop {
         match try_store(hold, page, planner).await {

@@ -1,4 +1,4 @@
-//! The right to send: renewed while it lasts, and asked for by every change of the courier's state.
+//! The courier's lease: renewed while it lasts, and checked by every change of the courier's state.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use crate::catalogue::ChangeError;
 use crate::engine::Moment;
 use crate::service::webhooks::CourierState;
 
-/// How long a courier may be silent.
+/// How long a courier may be silent before another replica takes over.
 pub(super) const LEASE: Duration = Duration::from_secs(15);
-/// How often it gives a sign.
+/// How often the courier renews.
 const BEAT: Duration = Duration::from_secs(4);
 
-/// How long to wait before the store is asked again.
+/// The pause before the store is tried again.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a change of the state was not made.
 pub(super) enum Lost {
     /// Another is the courier.
     Other,
-    /// The store did not take it.
+    /// The store refused or failed.
     Store(ChangeError),
 }
 
@@ -31,7 +31,7 @@ impl From<ChangeError> for Lost {
     }
 }
 
-/// The right to send, while it lasts.
+/// The courier's lease.
 pub(super) struct Hold<'a> {
     pub(super) post: &'a Post,
     name: &'a str,
@@ -40,12 +40,12 @@ pub(super) struct Hold<'a> {
 }
 
 impl<'a> Hold<'a> {
-    /// The right of that name, which was just taken.
+    /// The lease under that name, which was just taken.
     pub(super) fn new(post: &'a Post, name: &'a str) -> Self {
         Self { post, name, renewed: Mutex::new(post.clock.moment()) }
     }
 
-    /// Gives signs of life until they are not taken any more.
+    /// Renews the lease until it is lost.
     pub(super) async fn keep(&self) {
         loop {
             self.post.pause(BEAT).await;
@@ -66,7 +66,7 @@ impl<'a> Hold<'a> {
         }
     }
 
-    /// Changes the state, if this is still the courier.
+    /// Changes the state, if this replica is still the courier.
     pub(super) async fn change(&self, edit: impl Fn(&mut CourierState)) -> Result<(), Lost> {
         let mut renewed = self.renewed.lock().await;
         let now = self.post.clock.moment();

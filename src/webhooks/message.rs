@@ -1,4 +1,4 @@
-//! What receivers get: a message of Standard Webhooks, plain or a CloudEvent, and its signature.
+//! The messages to receivers: in the form of Standard Webhooks, plain or a CloudEvent, with their signature.
 
 use std::sync::Arc;
 
@@ -16,15 +16,15 @@ use crate::service::webhooks::{Format, SigningSecret, delivery_text};
 use crate::store::deliveries::DeliveryId;
 use crate::wire::encode;
 
-/// Largest body. What is larger is sent without what made it so.
+/// The largest body, in bytes. A larger one is sent without the fields that make it so.
 const MAX_BODY_BYTES: usize = 256 << 10;
 
-/// What a transition to this state is called.
+/// The event type of a transition to this state.
 pub(super) fn event(state: StateName) -> String {
     format!("operation.{}", state.as_str().to_ascii_lowercase())
 }
 
-/// The message. It is made once, so that a receiver which is told again is told the same.
+/// The message. It is made once, so that a receiver gets the same message again.
 pub(super) fn body(
     operation: &Arc<Operation>,
     id: &DeliveryId,
@@ -49,7 +49,7 @@ fn written(
 ) -> Bytes {
     let mut message = encode::operation(&Document::basic(Arc::clone(operation)));
     let at = message.update_time.as_ref().map(ToString::to_string).unwrap_or_default();
-    // The receiver need not be allowed to read the operation, and its URL is a secret.
+    // The receiver need not be allowed to read the operation, and its callback URL is a secret.
     message.callback_url.clear();
     if !is_whole {
         message.labels.clear();
@@ -80,7 +80,7 @@ fn written(
     message.to_string().into()
 }
 
-/// Where the event comes from: a URI reference that is not empty.
+/// The event's source: a URI reference that is not empty.
 fn source(base: &str, operation: &Operation) -> String {
     format!("{base}/v1/tenants/{}/operations", operation.submission.tenant)
 }
@@ -93,7 +93,7 @@ pub(super) fn signatures(
     body: &[u8],
 ) -> String {
     let one = |secret: &SigningSecret| {
-        // A key that is shorter than a block is the same as one with zeros behind it (RFC 2104).
+        // A key shorter than a block is padded with zeros (RFC 2104).
         let mut block = [0; 64];
         let (used, _) = block.split_at_mut(secret.0.len());
         used.copy_from_slice(&secret.0);

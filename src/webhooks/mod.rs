@@ -1,4 +1,4 @@
-//! Tells receivers of transitions: reads the log by position, stores what is to be sent, and sends it until it is
+//! Notifies receivers of transitions: reads the log by position, stores deliveries, and sends them until they are
 //! accepted or given up.
 //!
 //! ```text
@@ -7,14 +7,14 @@
 //!                    +-- courier (catalogue): the replica that delivers, and the position
 //! ```
 //!
-//! One replica at a time does it, the *courier*. What it has read it stores first, under ids that anybody would make
-//! the same, and then moves the position; so a courier that dies leaves nothing out, and the next one finds what is
-//! there already. A delivery is marked only after its receiver has answered: so a receiver may be told twice, under
-//! the same id. Slow and dead receivers harm nobody else: what they wait for is rows, and how many of them are asked at
-//! once is bounded for each receiver, for each tenant and in all.
+//! One replica at a time does this, the *courier*. It first stores the deliveries of what it has read, under ids that
+//! any replica would choose, and then moves the position; so a courier that dies leaves nothing out, and the next one
+//! finds what is already stored. A delivery is marked only after its receiver has responded: so a receiver may get it
+//! twice, under the same id. Slow and dead receivers do not affect others: their deliveries wait as rows, and the
+//! number of concurrent requests is limited for each receiver, for each tenant and in all.
 //!
-//! Read next: `follow` for what is read, `plan` for which webhooks match, `message` for what is sent, `send` for when,
-//! `courier` for the replica that does it.
+//! Read next: `follow` for reading, `plan` for which webhooks match, `message` for the messages, `send` for when they
+//! are sent, `courier` for the replica that sends.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -42,38 +42,38 @@ pub use post::Sender;
 
 use courier::Courier;
 
-/// How the courier works.
+/// The courier's options.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// How long a delivery is tried before it is given up.
     pub retry_for: Duration,
-    /// How long a receiver may take.
+    /// The time limit of a request to a receiver.
     pub timeout: Duration,
 }
 
 /// Everything that the courier needs. Cheap to clone.
 #[derive(Clone)]
 pub struct Post {
-    /// Whom to tell, and what became of it.
+    /// The webhooks and their deliveries.
     pub webhooks: Webhooks,
     /// The clock.
     pub clock: Arc<dyn Clock>,
-    /// Counts what happens.
+    /// The server's counters.
     pub meters: Arc<Meters>,
-    /// Sends.
+    /// Sends requests to receivers.
     pub sender: Sender,
-    /// How.
+    /// The options.
     pub options: Options,
-    /// Where links in messages lead; empty where that is not known.
+    /// The base of links in messages; empty if unknown.
     pub base: Arc<str>,
     /// Changes when something may have been committed.
     pub commits: watch::Receiver<()>,
-    /// Is told whether the log is still to be read.
+    /// Set while the log is still needed.
     pub log_is_wanted: Arc<AtomicBool>,
 }
 
 impl Post {
-    /// Works until `stop`.
+    /// Runs until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         if self.webhooks.store.deliveries().is_none() {
             return stop.cancelled().await;
@@ -81,7 +81,7 @@ impl Post {
         Courier::new(self).run(stop).await;
     }
 
-    /// Returns after as long, by the monotonic clock.
+    /// Waits by the monotonic clock.
     async fn pause(&self, pause: Duration) {
         self.clock.sleep_until_moment(self.clock.moment().after(pause)).await;
     }

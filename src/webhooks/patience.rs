@@ -1,4 +1,4 @@
-//! When to try again, and when to leave a receiver in peace: pure functions of numbers.
+//! When to try again, and when to pause a receiver: pure functions of numbers.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use crate::engine::Moment;
 /// The pause after the first failure, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8 * 3_600);
-/// So many failures in a row, and the receiver is asked by one request at a time, with pauses between them.
+/// After this many failures in a row, the receiver gets one request at a time, with pauses between them.
 const FAILURES: u32 = 5;
 /// The first of these pauses, and the longest.
 const FIRST_REST: Duration = Duration::from_secs(10);
 const LONGEST_REST: Duration = Duration::from_secs(300);
-/// Longest `Retry-After` that is obeyed.
+/// The longest `Retry-After` that is obeyed.
 pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
 /// The pause after this many attempts, a fifth more or less.
@@ -22,16 +22,16 @@ pub(super) fn pause(attempts: u32, chance: f64) -> Duration {
     pause.mul_f64(0.8 + 0.4 * chance.clamp(0.0, 1.0))
 }
 
-/// How a receiver has behaved: a circuit breaker.
+/// A receiver's circuit breaker.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Breaker {
     failures: u32,
-    /// It is left in peace until then.
+    /// The receiver gets no requests until then.
     until: Option<Moment>,
 }
 
 impl Breaker {
-    /// How many requests may be under way at `now`, if `most` may otherwise.
+    /// The number of concurrent requests at `now`, if `most` are allowed otherwise.
     pub(super) fn places(&self, now: Moment, most: usize) -> usize {
         match self.until {
             Some(until) if now < until => 0,
@@ -40,22 +40,22 @@ impl Breaker {
         }
     }
 
-    /// Until when nothing is sent.
+    /// When the pause ends, if there is one.
     pub(super) fn until(&self, now: Moment) -> Option<Moment> {
         self.until.filter(|until| now < *until)
     }
 
-    /// Whether nothing has failed since it was asked last.
+    /// Whether the receiver has not failed since it last succeeded.
     pub(super) fn is_new(&self) -> bool {
         self.failures == 0
     }
 
-    /// It has accepted something.
+    /// Notes a success.
     pub(super) fn succeeded(&mut self) {
         *self = Self::default();
     }
 
-    /// It has not.
+    /// Notes a failure.
     pub(super) fn failed(&mut self, now: Moment) {
         self.failures = self.failures.saturating_add(1);
         if let Some(more) = self.failures.checked_sub(FAILURES) {

@@ -19,7 +19,7 @@ use crate::store::log::{Change, Logged};
 /// Makes deliveries.
 #[derive(Debug)]
 pub struct Planner {
-    /// The server's public URL, for links in messages; empty if it is not known.
+    /// The server's public URL, for links in messages; empty if unknown.
     base: Arc<str>,
     retry_for: Duration,
     /// The webhooks that `filters` and `by_tenant` were made of.
@@ -28,7 +28,7 @@ pub struct Planner {
     by_tenant: HashMap<TenantId, Vec<String>>,
 }
 
-/// The receiver of a message, and its form.
+/// The receiver of a message, and the message's format.
 struct Receiver<'a> {
     /// The name of the webhook.
     name: &'a str,
@@ -44,8 +44,8 @@ impl Planner {
         Self { base, retry_for, webhooks: None, filters, by_tenant }
     }
 
-    /// The deliveries of a page of the log. `webhooks` must be at least as new as the page, so that no webhook from before
-    /// one of its transitions is missing.
+    /// The deliveries of a page of the log. `webhooks` must be at least as new as the page, so that no webhook older
+    /// than one of its transitions is missing.
     pub fn deliveries(
         &mut self,
         page: &[Logged],

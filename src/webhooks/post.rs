@@ -1,4 +1,4 @@
-//! One signed POST. Its address is checked where the connection is made; redirects are not followed.
+//! Sends one signed POST. The address is checked when the connection is made; redirects are not followed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::operation::{CallbackUrl, Destinations};
 use crate::relay::{Over, TrustError, Upstream, UpstreamError, retry_after};
 use crate::service::webhooks::SigningSecret;
 
-/// How much of a refusal is read, for the log of deliveries.
+/// How much of a refusal is read, for the log of deliveries, in bytes.
 const MAX_ANSWER_BYTES: usize = 512;
 
 /// Sends to receivers. Cheap to clone.
@@ -26,7 +26,7 @@ pub struct Sender {
     timeout: Duration,
 }
 
-/// A message on its way.
+/// A message to send.
 pub(super) struct Letter<'a> {
     pub(super) id: &'a str,
     pub(super) url: &'a str,
@@ -40,19 +40,19 @@ pub(super) struct Letter<'a> {
 /// Why a message was not accepted.
 #[derive(Debug, Default)]
 pub(super) struct Refusal {
-    /// The status that was answered, if one was.
+    /// The status of the response, if there was one.
     pub(super) status: Option<u16>,
-    /// In words.
+    /// The error as text.
     pub(super) error: String,
-    /// When to try again, if the receiver says so.
+    /// When to retry, if the receiver says so.
     pub(super) retry_after: Option<Duration>,
-    /// Whether to try again at all.
+    /// Whether not to retry.
     pub(super) is_final: bool,
 }
 
 impl Sender {
-    /// Sends to these destinations, each of which may take `timeout`; trusts the system's certificates, or those of the
-    /// file.
+    /// A sender to these destinations, with a time limit for each request; trusts the system's certificates, or those
+    /// of the file.
     pub fn new(
         destinations: Arc<Destinations>,
         timeout: Duration,
@@ -62,7 +62,7 @@ impl Sender {
         Ok(Self { upstream, destinations, timeout })
     }
 
-    /// Sends it; the status of a receiver that has accepted it.
+    /// Sends the message; returns the status of a receiver that has accepted it.
     pub(super) async fn send(&self, letter: Letter<'_>) -> Result<u16, Refusal> {
         let late = || Refusal::of(&UpstreamError::Timeout(self.timeout));
         let sent = tokio::time::timeout(self.timeout, self.exchange(letter)).await;
@@ -76,7 +76,7 @@ impl Sender {
             ..Refusal::default()
         };
         let url = CallbackUrl::parse(letter.url).map_err(not_allowed)?;
-        // The rules may be others than they were when it was stored.
+        // The rules may have changed since the delivery was stored.
         self.destinations.check(&url).map_err(not_allowed)?;
         let parts = url.parts().ok_or_else(|| not_allowed(RefusedUrl("is none".to_owned())))?;
         let (scheme, authority, target) = parts;
@@ -138,7 +138,7 @@ async fn refused(response: Response<Body>) -> Refusal {
         status: Some(status.as_u16()),
         error,
         retry_after: retry_after(&parts.headers),
-        // Gone: it says itself that it wants no more.
+        // Gone: the receiver itself wants no more.
         is_final: status.as_u16() == 410,
     }
 }

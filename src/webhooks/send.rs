@@ -1,4 +1,4 @@
-//! Sends what is due: for each receiver a few at a time, for each tenant not more than its part.
+//! Sends due deliveries: for each receiver a few at a time, for each tenant at most its part.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -18,31 +18,31 @@ use crate::store::deliveries::{
     Delivery, DeliveryChange, DeliveryId, DeliveryState, ForgetDeliveries, WaitingEndpoint,
 };
 
-/// Requests at once: to one receiver, of one tenant, in all.
+/// The maximum number of concurrent requests: to one receiver, for one tenant, in all.
 const OF_ENDPOINT: usize = 8;
 const OF_TENANT: usize = 64;
 const IN_ALL: usize = 256;
-/// Receivers of a tenant that are looked at, those that have waited longest.
+/// How many receivers of a tenant are read, those that have waited longest.
 const ENDPOINTS: usize = 256;
-/// Receivers that are remembered for their failures.
+/// How many receivers are remembered for their failures.
 const REMEMBERED: usize = 10_000;
-/// How often it is looked what is due, whatever is heard.
+/// How often due deliveries are looked for without a notification.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often old deliveries are forgotten.
+/// How often old deliveries are deleted.
 const SWEEP: Duration = Duration::from_secs(60);
-/// How long, and how many of a tenant, deliveries are kept that were accepted or given up.
+/// How long, and how many per tenant, finished deliveries are kept.
 const KEEP_DELIVERED: (Duration, u64) = (Duration::from_secs(3 * 24 * 3_600), 10_000);
 const KEEP_DEAD: (Duration, u64) = (Duration::from_secs(30 * 24 * 3_600), 10_000);
-/// How many of a tenant wait; of what is more, the oldest are given up.
+/// How many pending deliveries a tenant may have; beyond that, the oldest are given up.
 const KEEP_PENDING: u64 = 50_000;
-/// Rows that are deleted or given up at a time.
+/// How many rows are deleted or given up at a time.
 const BATCH: usize = 500;
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 struct Sent {
     endpoint: String,
     tenant: TenantId,
-    /// Whether it says anything of the receiver.
+    /// Whether the receiver accepted it; `None`: it was not asked.
     is_accepted: Option<bool>,
     change: DeliveryChange,
 }
@@ -56,13 +56,13 @@ struct Endpoint {
 
 struct Sending<'a> {
     post: &'a Post,
-    /// Receivers that are being asked, or have failed.
+    /// Receivers with running requests or failures.
     endpoints: HashMap<String, Endpoint>,
     of_tenant: HashMap<TenantId, usize>,
     under_way: FuturesUnordered<BoxFuture<'a, Sent>>,
 }
 
-/// Sends until it is dropped.
+/// Sends until the future is dropped.
 pub(super) async fn send(hold: &Hold<'_>) {
     let post = hold.post;
     let mut sending = Sending {
@@ -99,7 +99,7 @@ pub(super) async fn send(hold: &Hold<'_>) {
 }
 
 impl Sending<'_> {
-    /// Begins whatever is due and has a place.
+    /// Starts due deliveries for which there is room.
     async fn begin(&mut self) -> Result<(), StoreError> {
         let store = self.post.webhooks.deliveries()?;
         let waiting = store.waiting_endpoints(ENDPOINTS).await?;
@@ -107,7 +107,7 @@ impl Sending<'_> {
         let now = self.post.clock.now();
         let hooks = self.post.webhooks.hooks.snapshot();
         for WaitingEndpoint { endpoint, tenant, due_at, .. } in waiting {
-            // They come by their time.
+            // They are ordered by time.
             if due_at > now || self.under_way.len() >= IN_ALL {
                 break;
             }
@@ -143,7 +143,7 @@ impl Sending<'_> {
         Ok(())
     }
 
-    /// Stores what became of attempts, however long that takes.
+    /// Stores the outcome of attempts; retries until that succeeds.
     async fn end(&mut self, done: Vec<Sent>) {
         let changes: Vec<DeliveryChange> = done.iter().map(|it| it.change.clone()).collect();
         loop {
@@ -180,16 +180,16 @@ impl Sending<'_> {
             }
         }
         if self.endpoints.len() > REMEMBERED {
-            // Idle receivers of callbacks. One of them may get one request too many.
+            // Drops idle receivers of callbacks. One of them may then get one request too many.
             self.endpoints.retain(|_, it| !it.busy.is_empty());
         }
     }
 }
 
-/// Gives up what its receiver has had enough time for, while nothing is sent there.
+/// Gives up deliveries whose time is over, while nothing is sent to their receiver.
 async fn give_up_late(post: &Post, endpoint: &str, now: Timestamp) -> Result<(), StoreError> {
     let store = post.webhooks.deliveries()?;
-    // As long as those that wait longest are not too late, no other is.
+    // If those that have waited longest are not late, no other is.
     let oldest = store.due_deliveries(endpoint, now, 1).await?;
     let is_late = |delivery: &Delivery| {
         let record = Record::decode(&delivery.record);
@@ -209,7 +209,7 @@ async fn give_up_late(post: &Post, endpoint: &str, now: Timestamp) -> Result<(),
     store.change_deliveries(given_up).await
 }
 
-/// One attempt, and what became of it.
+/// Makes one attempt; returns its outcome.
 async fn attempt(post: Post, delivery: Delivery) -> Sent {
     let now = post.clock.now();
     let (endpoint, tenant, id) = (delivery.endpoint.clone(), delivery.tenant.clone(), delivery.id);
@@ -247,7 +247,7 @@ async fn attempt(post: Post, delivery: Delivery) -> Sent {
             let pause = pause.max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER));
             let next = now.after(pause);
             let is_over = is_final || now.micros() >= record.give_up_at;
-            // The last attempt is at the end of its time.
+            // The last attempt is made when the delivery's time ends.
             let next = next.min(Timestamp::from_micros(record.give_up_at));
             match is_over {
                 true => (DeliveryState::Dead, now, false),
@@ -287,7 +287,7 @@ fn dead(delivery: Delivery, now: Timestamp, why: &str) -> DeliveryChange {
     DeliveryChange { id: delivery.id, state: DeliveryState::Dead, due_at: now, record }
 }
 
-/// Forgets what is old, and what of a tenant is too much.
+/// Deletes old deliveries, and a tenant's excess.
 async fn sweep(post: &Post) -> Result<(), StoreError> {
     let store = post.webhooks.deliveries()?;
     let now = post.clock.now();

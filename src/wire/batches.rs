@@ -1,4 +1,4 @@
-//! Many submissions of one call, both ways: each by itself, or a batch with its children.
+//! Several submissions of one call, both ways: each by itself, or a batch with its children.
 
 use prost::Message as _;
 
@@ -9,7 +9,7 @@ use crate::operation::{BatchRule, CallbackUrl, IdempotencyKey, Kind, NewOperatio
 use crate::proto::v1::{self, batch::Rule};
 use crate::service::{Budget, Limits, ManySubmissions, ManySubmitted, ServiceError, Violations};
 
-/// The submissions of a call. Without a batch each is refused by itself; with one, all of them together.
+/// The submissions of a call. Without a batch, each can be refused by itself; with one, only all together.
 pub fn read(
     request: v1::SubmitBatchRequest,
     limits: &Limits,
@@ -29,14 +29,14 @@ pub fn read(
     };
     let mut found = Violations::default();
     let batch = new_batch(batch, limits, &mut found);
-    // All of them, so that each says what is wrong with it.
+    // All are decoded, so that the violations of each are noted.
     let children: Vec<Option<NewOperation>> = requests.map(|new| one(new, &mut found)).collect();
     let children: Option<Vec<NewOperation>> = children.into_iter().collect();
     let ((batch, rule), children) = found.settle(batch.zip(children))?;
     Ok(ManySubmissions::Batch { batch: Box::new(batch), rule, children })
 }
 
-/// What became of them. Items beyond `most` bytes are abridged.
+/// The outcome of the submissions. Results beyond `most` bytes are abridged.
 pub fn response(stored: &ManySubmitted, most: usize) -> v1::SubmitBatchResponse {
     let mut budget = Budget::new(most);
     let batch = stored.batch.as_ref().map(|batch| encode::operation(&batch.document));
@@ -47,7 +47,7 @@ pub fn response(stored: &ManySubmitted, most: usize) -> v1::SubmitBatchResponse 
     v1::SubmitBatchResponse { results: results.collect(), batch }
 }
 
-/// A batch of that message, with its rule; unless something is wrong with it.
+/// A batch with its rule, unless it has violations.
 fn new_batch(
     message: v1::Batch,
     limits: &Limits,

@@ -1,9 +1,9 @@
-//! How many children a batch has, as a message.
+//! A batch's counts of children as a message.
 
 use crate::operation::{ChildCounts, StateName};
 use crate::proto::v1;
 
-/// How many children a batch has.
+/// The counts of children as a message.
 pub(super) fn counts(counts: &ChildCounts) -> v1::ChildCounts {
     let of = |state| counts.of(state).cast_signed();
     v1::ChildCounts {

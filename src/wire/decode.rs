@@ -14,15 +14,15 @@ use crate::operation::{
 use crate::proto::v1::{self, payload::Content};
 use crate::service::{DEFAULT_WAIT, Limits, OperationName, ServiceError, View, Violations};
 
-/// Most labels of an operation.
+/// The maximum number of labels of an operation.
 const MAX_LABELS: usize = 64;
-/// Longest reason of a cancel, in characters.
+/// The longest reason of a cancel, in characters.
 const MAX_REASON: usize = 1_000;
-/// Longest message of a progress report, in characters.
+/// The longest message of a progress report, in characters.
 const MAX_PROGRESS_MESSAGE: usize = 1_000;
 
-/// A submission, unless something is wrong with it. `path` stands before the names of fields: `requests[3].`, or nothing.
-/// The tenant is the service's to set.
+/// A submission, unless it has violations. `path` is the prefix of field names: `requests[3].`, or empty. The service
+/// sets the tenant.
 pub fn new_operation(
     request: v1::SubmitRequest,
     path: &str,
@@ -67,7 +67,7 @@ pub fn new_operation(
     })
 }
 
-/// When it may start: not before a time, and not before a while is over.
+/// The earliest start: a time, and a delay.
 fn start(
     [start_at, start_time]: [Option<prost_types::Timestamp>; 2],
     start_in: Option<prost_types::Duration>,
@@ -131,7 +131,7 @@ pub(super) fn labels(
     labels
 }
 
-/// A payload of at most `most` bytes, where there is one and nothing is wrong with it.
+/// A payload of at most `most` bytes, if there is one without violations.
 pub fn payload(
     message: Option<v1::Payload>,
     field: &str,
@@ -181,10 +181,10 @@ fn contents(
     })
 }
 
-/// The request or the response around the payload `field`.
+/// The HTTP envelope of the payload `field`.
 fn envelope(message: v1::HttpEnvelope, field: &str, violations: &mut Violations) -> HttpEnvelope {
     let mut note = |part: String, rule: &str| violations.note(format!("{field}.http.{part}"), rule);
-    // What is beyond the limit is not worth its conversion; one more tells that there are too many.
+    // Header fields beyond the limit are not converted; one more shows that there are too many.
     let headers = message.headers.into_iter().enumerate().take(HttpEnvelope::MAX_HEADERS + 1);
     let headers = headers.map(|(at, header)| {
         let value = header.value.chars().map(u8::try_from).collect::<Result<Vec<u8>, _>>();
@@ -198,11 +198,11 @@ fn envelope(message: v1::HttpEnvelope, field: &str, violations: &mut Violations)
     let envelope = HttpEnvelope {
         method: message.method,
         target: message.target,
-        // A number that no status can be is refused with those out of range.
+        // A number that no status can be is refused as out of range.
         status: u16::try_from(message.status).unwrap_or(u16::MAX),
         headers,
     };
-    // A request is a client's own words; a response is checked as what it is.
+    // A request comes from a client, which may not send every field; a response is only checked for its form.
     let checked = if envelope.status == 0 { envelope.check_submitted() } else { envelope.check() };
     for InvalidEnvelope { field, rule } in checked.err().unwrap_or_default() {
         note(field, &rule);
@@ -228,7 +228,7 @@ pub fn operation_name(field: &str, text: &str) -> Result<OperationName, ServiceE
     Ok(OperationName { tenant, id })
 }
 
-/// An idempotency key, where there is one.
+/// An idempotency key, if there is one.
 pub fn idempotency_key(field: &str, text: &str) -> Result<Option<IdempotencyKey>, ServiceError> {
     if text.is_empty() {
         return Ok(None);
@@ -237,7 +237,7 @@ pub fn idempotency_key(field: &str, text: &str) -> Result<Option<IdempotencyKey>
     key.map(Some).map_err(|invalid| ServiceError::invalid_field(field, invalid.to_string()))
 }
 
-/// A view by its number.
+/// The view with this number.
 pub fn view(number: i32, default: View) -> Result<View, ServiceError> {
     match v1::OperationView::try_from(number) {
         Ok(v1::OperationView::Unspecified) => Ok(default),
@@ -248,7 +248,7 @@ pub fn view(number: i32, default: View) -> Result<View, ServiceError> {
     }
 }
 
-/// How long to wait; [`DEFAULT_WAIT`] if the message does not say.
+/// The duration of a wait; by default [`DEFAULT_WAIT`].
 pub fn wait(
     field: &str,
     message: Option<&prost_types::Duration>,
@@ -267,7 +267,7 @@ pub fn reason(field: &str, text: String) -> Result<String, ServiceError> {
     Ok(text)
 }
 
-/// Where to begin to read contents; whether they have as many bytes is not known here.
+/// The offset from which to read contents; their length is not known here.
 pub fn offset(field: &str, number: i64) -> Result<u64, ServiceError> {
     u64::try_from(number).map_err(|_| ServiceError::invalid_field(field, "must not be negative"))
 }
@@ -290,7 +290,7 @@ pub fn attempt(
     Some((name?.id, Attempt(number?)))
 }
 
-/// A progress report received at `now`. What is out of range is brought into it: a report is no place to fail.
+/// A progress report received at `now`. Values out of range are clamped, because a report should not fail for them.
 pub fn progress(message: v1::Progress, now: Timestamp) -> Progress {
     let mut text = message.message;
     if let Some((end, _)) = text.char_indices().nth(MAX_PROGRESS_MESSAGE) {

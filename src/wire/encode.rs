@@ -20,8 +20,7 @@ use crate::proto::v1::submit_batch_result::Outcome as BatchOutcome;
 use crate::service::{Document, ServiceError, Submitted, echo};
 use crate::store::HistoryEntry;
 
-/// What somebody is told of an operation who knows it by a share alone: nothing of its input, of other operations, of who
-/// works and of who submitted it.
+/// The operation as the holder of a share sees it: without its input, other operations, its worker and its submitter.
 pub fn shared(operation: v1::Operation) -> v1::Operation {
     v1::Operation {
         input: None,
@@ -36,7 +35,7 @@ pub fn shared(operation: v1::Operation) -> v1::Operation {
     }
 }
 
-/// An operation with the contents that its document carries.
+/// An operation with the contents of its document.
 pub fn operation(document: &Document) -> v1::Operation {
     let Document { operation, input, result, children: counts, waiting } = document;
     let submission = &operation.submission;
@@ -90,7 +89,7 @@ pub fn operation(document: &Document) -> v1::Operation {
     message
 }
 
-/// An operation for the worker of its current attempt: where there are spans, its trace is the attempt's.
+/// An operation for the worker of its current attempt. If there are spans, it has the attempt's trace context.
 pub fn attempted(operation: Arc<Operation>, trace: Option<TraceContext>) -> v1::Operation {
     let message = self::operation(&Document::basic(operation));
     match trace {
@@ -103,7 +102,7 @@ pub fn attempted(operation: Arc<Operation>, trace: Option<TraceContext>) -> v1::
     }
 }
 
-/// The client's labels, without those that are the service's own.
+/// The client's labels, without the service's own.
 fn labels(submission: &Submission) -> BTreeMap<String, String> {
     let own = |(key, _): &(&String, &String)| !mark::is_reserved(key);
     let labels = submission.labels.iter().filter(own);
@@ -139,7 +138,7 @@ fn state_fields(operation: &Operation, message: &mut v1::Operation) {
     }
 }
 
-/// A state by its number on the wire.
+/// A state's number on the wire.
 pub fn state(name: StateName) -> v1::operation::State {
     use v1::operation::State as Wire;
     match name {
@@ -157,7 +156,7 @@ fn worker_id(life: &Life) -> String {
     life.worker.as_ref().map(|worker| worker.as_str().to_owned()).unwrap_or_default()
 }
 
-/// A payload in the form that it was given in, or without contents.
+/// A payload in its submitted form, or without contents.
 pub fn payload(info: &PayloadInfo, data: Option<Bytes>) -> v1::Payload {
     use v1::payload::Content;
     let content = data.map(|data| match info.form {
@@ -186,13 +185,12 @@ pub fn payload(info: &PayloadInfo, data: Option<Bytes>) -> v1::Payload {
     }
 }
 
-/// The request or the response around a payload, for anybody who may read it. Credentials may be kept for the worker
-/// that is to use them: nobody else reads them.
+/// A payload's envelope for readers. Without credentials, which are stored only for the worker that uses them.
 pub(super) fn shown_envelope(http: &HttpEnvelope) -> v1::HttpEnvelope {
     envelope(http, |header| !is_credential(&header.name))
 }
 
-/// The request or the response around a payload, with those of its header fields that are `shown`.
+/// A payload's envelope, with the header fields that are `shown`.
 fn envelope(envelope: &HttpEnvelope, shown: impl Fn(&HttpHeader) -> bool) -> v1::HttpEnvelope {
     let header = |header: &HttpHeader| v1::HttpHeader {
         name: header.name.clone(),
@@ -207,14 +205,14 @@ fn envelope(envelope: &HttpEnvelope, shown: impl Fn(&HttpHeader) -> bool) -> v1:
     }
 }
 
-/// An input as exact bytes, for a worker: only an `Any` keeps its form. What an object holds is left out.
+/// An input as exact bytes, for a worker: only an `Any` keeps its form. Contents in an object are omitted.
 pub fn exact_payload(payload: Payload) -> v1::Payload {
     use v1::payload::Content;
     let Payload { info, data } = payload;
     let http = info.http.as_deref().map(|http| envelope(http, |_| true));
     let omitted = data.len() as u64 != info.size_bytes;
     let content = match info.form {
-        // The type is told even so.
+        // The type URL is included even without contents.
         PayloadForm::Any => Some(Content::Any(Any { type_url: info.type_url, value: data.into() })),
         _ if omitted => None,
         PayloadForm::Data | PayloadForm::Text | PayloadForm::Json => Some(Content::Data(data)),
@@ -259,7 +257,7 @@ fn progress(progress: &Progress) -> v1::Progress {
     }
 }
 
-/// A transition: what it was and the life after it.
+/// A transition: its type, and the life after it.
 pub fn transition(event_type: EventType, life: &Life) -> v1::Event {
     use v1::event::Type;
     let kind = match event_type {
@@ -326,7 +324,7 @@ pub fn batch_result(answer: &Result<Submitted, ServiceError>) -> v1::SubmitBatch
     v1::SubmitBatchResult { outcome: Some(outcome), abridged: false }
 }
 
-/// The same where the answer has no room for all of it: what identifies the operation, or why there is none.
+/// A result shortened to what identifies the operation or explains the error, for a response without room for all.
 pub fn abridged(whole: v1::SubmitBatchResult) -> v1::SubmitBatchResult {
     let outcome = whole.outcome.map(|outcome| match outcome {
         BatchOutcome::Operation(whole) => BatchOutcome::Operation(v1::Operation {
@@ -346,7 +344,7 @@ pub fn abridged(whole: v1::SubmitBatchResult) -> v1::SubmitBatchResult {
     v1::SubmitBatchResult { outcome, abridged: true }
 }
 
-/// A refused call, where it is part of an answer.
+/// The error of a refused call as part of a response.
 pub fn request_error(error: &ServiceError) -> v1::RequestError {
     v1::RequestError {
         status_code: error.reason.grpc_code(),

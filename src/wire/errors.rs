@@ -5,9 +5,9 @@ use crate::operation::error::ErrorSource;
 use crate::proto::v1;
 use crate::service::Violations;
 
-/// Longest message of an error, in bytes.
+/// The longest message of an error, in bytes.
 const MAX_MESSAGE: usize = 64 << 10;
-/// Most text of the errors of one field together, in bytes.
+/// The maximum size of the text of one field's errors, in bytes.
 const MAX_BYTES: usize = 256 << 10;
 
 /// Errors of an operation, as its worker reports them.
@@ -28,7 +28,7 @@ pub fn one(field: &str, message: v1::Error, violations: &mut Violations) -> Oper
     error
 }
 
-/// Beyond this number no errors are looked at, because refusals name far fewer violations.
+/// Errors beyond this number of violations are not decoded, because refusals name far fewer violations.
 const MAX_VIOLATIONS: usize = 1_000;
 
 fn nested_errors(
@@ -51,7 +51,7 @@ fn nested_errors(
     errors
 }
 
-/// An error, whose causes may be nested one level less than `depth`.
+/// An error whose causes may nest one level less than `depth`.
 fn nested_error(
     field: &str,
     message: v1::Error,

@@ -1,4 +1,4 @@
-//! Operations as messages of `google.longrunning`, and the names in its requests.
+//! Operations as messages of `google.longrunning`, and the names in their requests.
 
 use std::sync::Arc;
 
@@ -16,14 +16,14 @@ use crate::proto::google::{api, longrunning, rpc};
 use crate::proto::v1;
 use crate::service::{Document, Reason, ServiceError};
 
-/// The largest response that an operation carries, in bytes as encoded: clients refuse messages over 4 MiB.
+/// The largest response within an operation, in encoded bytes, because clients refuse messages over 4 MiB.
 pub const MAX_RESPONSE_BYTES: usize = 3 << 20;
-/// The type of a response where there is no result.
+/// The response's type if there is no result.
 pub const EMPTY: &str = "type.googleapis.com/google.protobuf.Empty";
 /// The domain of the service's own errors.
 const DOMAIN: &str = "longrun";
 
-/// An operation, with the result that its document carries.
+/// An operation with its document's result.
 pub fn operation(document: &Document) -> longrunning::Operation {
     let operation = &document.operation;
     let submission = &operation.submission;
@@ -50,15 +50,15 @@ pub fn operation(document: &Document) -> longrunning::Operation {
     }
 }
 
-/// Encoded bytes of an operation.
+/// The encoded size of an operation, in bytes.
 pub fn size(document: &Document) -> usize {
     operation(document).encoded_len()
 }
 
-/// The code of what was cancelled, whatever code its worker gave.
+/// The code of a cancelled operation, whatever code its worker reported.
 const CANCELLED: i32 = 1;
 
-/// Why an operation of this kind ended without a result.
+/// The error of an operation of this kind that ended without a result.
 fn status(code: i32, error: &OperationError, kind: &str) -> rpc::Status {
     let domain = match error.source {
         ErrorSource::Application => kind,
@@ -72,12 +72,12 @@ fn status(code: i32, error: &OperationError, kind: &str) -> rpc::Status {
     if !error.causes.is_empty() {
         details.push(any(&encode::error(error)));
     }
-    // Some clients show nothing but the message.
+    // Some clients show only the message.
     let message = if error.message.is_empty() { &error.code } else { &error.message };
     rpc::Status { code, message: message.clone(), details }
 }
 
-/// The result: as a message if it is one, or referred to where there is no room for it.
+/// The result: as a message if it is one; only described if there is no room for it.
 fn response(document: &Document) -> Any {
     let Some(info) = document.operation.result() else { return any(&()) };
     let data = document.result.clone().or_else(|| (info.size_bytes == 0).then(Bytes::new));
@@ -91,7 +91,7 @@ fn carried(info: &PayloadInfo, data: Bytes) -> Any {
         return Any { type_url: info.type_url.clone(), value: data.into() };
     }
     let is_json = info.form == PayloadForm::Json || is_json(&info.content_type);
-    // What was recorded of an HTTP response has a place in a body only.
+    // A recorded HTTP response can only be expressed by a payload.
     if is_json
         && info.http.is_none()
         && let Some(value) = json_value::from_json(&data)
@@ -110,7 +110,7 @@ fn any_of(full_name: &str, message: &impl Message) -> Any {
     Any { type_url: format!("type.googleapis.com/{full_name}"), value: message.encode_to_vec() }
 }
 
-/// Why a call is refused, with the details that every refusal has.
+/// The error of a refused call, with the details of every refusal.
 pub fn refusal(error: &ServiceError) -> rpc::Status {
     let metadata = error.metadata.clone();
     let reason = error.reason.as_str().to_owned();
@@ -140,8 +140,8 @@ pub fn refusal(error: &ServiceError) -> rpc::Status {
     rpc::Status { code: error.reason.grpc_code(), message: error.message.clone(), details }
 }
 
-/// Whose operations to list: `tenants/{tenant}`, with `/operations` behind it or not. `None`, for the caller's own, where
-/// the name is empty or `operations`.
+/// The tenant of a list: `tenants/{tenant}`, with or without `/operations`. `None` (the caller's own) for an empty name
+/// and for `operations`.
 pub fn tenant(field: &str, name: &str) -> Result<Option<TenantId>, ServiceError> {
     let tenant = match name.strip_prefix("tenants/") {
         Some(rest) => rest.strip_suffix("/operations").unwrap_or(rest),
@@ -152,7 +152,7 @@ pub fn tenant(field: &str, name: &str) -> Result<Option<TenantId>, ServiceError>
     TenantId::parse(tenant).map(Some).map_err(|_| ServiceError::invalid_field(field, rule))
 }
 
-/// Refuses what a list cannot do.
+/// Refuses options that a list does not support.
 pub fn check_list(request: &longrunning::ListOperationsRequest) -> Result<(), ServiceError> {
     if request.return_partial_success {
         let message = "return_partial_success must not be set: no list of this service is partial";

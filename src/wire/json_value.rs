@@ -3,11 +3,10 @@
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 
-/// Deepest nesting that is given as a `Value`: decoders of protobuf refuse about 100 levels, and each level of
-/// JSON is two of them.
+/// The maximum nesting of a `Value`: protobuf decoders refuse about 100 levels, and each level of JSON takes two.
 const MAX_DEPTH: usize = 32;
 
-/// The JSON text of a value; an error names what JSON cannot express.
+/// The JSON form of a value; the error names what JSON cannot express.
 pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, &'static str> {
     Ok(match &value.kind {
         None => return Err("must have a value where it is json"),
@@ -28,7 +27,7 @@ pub(super) fn to_json(value: &Value) -> Result<serde_json::Value, &'static str> 
     })
 }
 
-/// Whole numbers are written as such, as far as doubles hold them exactly.
+/// Whole numbers are written without a fraction, if doubles hold them exactly.
 fn number_to_json(number: f64) -> Result<serde_json::Value, &'static str> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if number.fract() == 0.0 && number.abs() < EXACT {
@@ -40,7 +39,7 @@ fn number_to_json(number: f64) -> Result<serde_json::Value, &'static str> {
         .ok_or("must have finite numbers only where it is json")
 }
 
-/// The value of a JSON text, if it is one that every client can decode.
+/// The value of a JSON text, if every client can decode it.
 pub(super) fn from_json(text: &[u8]) -> Option<Value> {
     let value: serde_json::Value = serde_json::from_slice(text).ok()?;
     convert(value, MAX_DEPTH)

@@ -25,7 +25,7 @@ pub fn new_key(request: v1::CreateKeyRequest, found: &mut Violations) -> Option<
         }
         at
     });
-    // What is wrong is noted, and refuses the whole.
+    // Violations have been noted; any of them refuses the message.
     Some(NewKey { tenant, roles: roles.ok()?, kinds, name: request.name, expires_at })
 }
 
@@ -41,7 +41,7 @@ pub fn whose(tenant: &str) -> Result<Whose, ServiceError> {
     }
 }
 
-/// A key as it is listed.
+/// A key in a list.
 pub fn key(record: &KeyRecord) -> v1::Key {
     let KeyRecord { id, key, last_used_at } = record;
     v1::Key {

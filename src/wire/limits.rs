@@ -6,7 +6,7 @@ use crate::operation::{Kind, Scope, TenantId};
 use crate::proto::v1;
 use crate::service::{LimitRecord, ServiceError, Violations};
 
-/// Which limit, by its name, tenant, kind and label, of which all but the name may be empty.
+/// A limit by its name, tenant, kind and label; all but the name may be empty.
 pub fn limit_of([what, tenant, kind, label]: [&str; 4], found: &mut Violations) -> Option<Limit> {
     let name = LimitName::read(what).map_err(|rule| found.note("what", rule)).ok();
     let tenant = found.take(tenant_of(tenant));
@@ -20,7 +20,7 @@ pub fn limit_of([what, tenant, kind, label]: [&str; 4], found: &mut Violations) 
     Some(Limit { name: name?, tenant: tenant?, kind: kind?, label })
 }
 
-/// A tenant, if one is named.
+/// The tenant, if the name is not empty.
 pub fn tenant_of(tenant: &str) -> Result<Option<TenantId>, ServiceError> {
     match tenant {
         "" => Ok(None),
@@ -30,7 +30,7 @@ pub fn tenant_of(tenant: &str) -> Result<Option<TenantId>, ServiceError> {
     }
 }
 
-/// A kind and the tenant whose it is: the caller's own if none is named, all for `-`.
+/// A kind and its tenant: empty for the caller's own, `-` for all.
 pub fn kind_of(kind: &str, tenant: &str, found: &mut Violations) -> Option<(Kind, Option<Scope>)> {
     let kind = Kind::parse(kind).map_err(|rule| found.note("kind", rule.to_string())).ok();
     let whose = match tenant {
@@ -40,7 +40,7 @@ pub fn kind_of(kind: &str, tenant: &str, found: &mut Violations) -> Option<(Kind
     kind.zip(whose)
 }
 
-/// A limit as it is listed.
+/// A limit in a list.
 pub fn limit(record: LimitRecord) -> v1::Limit {
     let LimitRecord { limit, most, configured, set } = record;
     let (set_at, set_by) = set.unzip();

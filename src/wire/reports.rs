@@ -1,4 +1,4 @@
-//! Workers' messages, with a stream or without, and the responses to those without one.
+//! Messages of workers with and without a stream, and the responses to workers without one.
 
 use std::time::Duration;
 
@@ -12,15 +12,14 @@ use crate::service::{
     Acquire, Acquired, AttemptToken, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal, Report, Violations,
 };
 
-/// Most kinds that a worker serves.
+/// The maximum number of kinds that a worker serves.
 const MAX_KINDS: usize = 100;
-/// Most log lines, and their bytes, in one report.
+/// The maximum number of log lines in one report.
 const MAX_LOG_LINES: usize = 1_000;
-/// Most bytes of the log lines in one report.
+/// The maximum size of the log lines in one report, in bytes.
 pub const MAX_LOG_BYTES: usize = 256 << 10;
 
-/// A worker's name for itself; `at` is where the field stands in the message, as for all below: a path with its dot, or
-/// nothing.
+/// A worker's name for itself. Here and below, `at` is the prefix of the field's path: a path with its dot, or empty.
 pub fn worker_id(at: &str, text: &str, violations: &mut Violations) -> Option<WorkerId> {
     let worker = WorkerId::parse(text);
     let note = |invalid: InvalidName| {
@@ -81,7 +80,7 @@ pub fn failure(
     Report::Fail { error, is_final, retry_delay }
 }
 
-/// A success, whose contents, of at most `most` bytes, stand in the message, if it has any.
+/// A success with the contents in the message, if any; at most `most` bytes.
 pub fn success(
     at: &str,
     result: Option<v1::Payload>,
@@ -126,7 +125,7 @@ pub fn acquire(request: &v1::AcquireRequest, violations: &mut Violations) -> Opt
     Some(Acquire { worker: worker?, kinds, most: most?, lease, wait: wait?, request })
 }
 
-/// An attempt that was acquired, with its token as text, but for its input.
+/// An acquired attempt with its token as text, but without its input.
 pub fn acquired(
     acquired: &Acquired,
     token: String,
@@ -143,7 +142,7 @@ pub fn acquired(
     }
 }
 
-/// When an attempt that is under way will be given up, whatever its worker does.
+/// When a running attempt will end, whatever its worker does.
 pub fn attempt_deadline(operation: &Operation) -> Option<prost_types::Timestamp> {
     let deadlines = [
         operation.life.state.lease().and_then(|lease| lease.attempt_deadline),
@@ -152,7 +151,7 @@ pub fn attempt_deadline(operation: &Operation) -> Option<prost_types::Timestamp>
     deadlines.into_iter().flatten().min().map(time::encode_timestamp)
 }
 
-/// The answer to a sign of life.
+/// The response to a renewal.
 pub fn renewed(renewal: &Renewal, token: &AttemptToken) -> v1::RenewResponse {
     let is_recorded = match renewal {
         Renewal::Renewed(operation) => {
@@ -176,7 +175,7 @@ pub fn renewed(renewal: &Renewal, token: &AttemptToken) -> v1::RenewResponse {
     v1::RenewResponse { lease_duration: None, cancel: Some(over) }
 }
 
-/// The cancel of an attempt that is under way.
+/// The cancel of a running attempt.
 pub fn cancel(operation: &Operation) -> v1::CancelAttempt {
     let grace_until = match operation.life.state {
         State::Cancelling { grace_until, .. } => Some(grace_until),

@@ -7,7 +7,7 @@ use crate::operation::{Range, RetryPolicy, Setting, Settings};
 use crate::proto::v1;
 use crate::service::Violations;
 
-/// The settings that a submission asks for.
+/// The settings of a submission, with defaults.
 pub(super) fn decode(
     message: Option<v1::Settings>,
     path: &str,
@@ -32,7 +32,7 @@ pub(super) fn decode(
     }
 }
 
-/// The retention that is asked for by itself, or that of settings by default.
+/// The retention given separately, or the default one.
 pub(super) fn retention(
     given: Option<prost_types::Duration>,
     path: &str,
@@ -76,7 +76,7 @@ fn retry_policy(message: v1::RetryPolicy, check: &mut Check<'_>) -> RetryPolicy 
     }
 }
 
-/// Notes what breaks a rule, and goes on.
+/// Checks values and notes every violation.
 struct Check<'a> {
     path: &'a str,
     violations: &'a mut Violations,
@@ -150,7 +150,7 @@ mod tests {
     use crate::service::Violation;
     use crate::time_text::parse_duration;
 
-    /// Settings of which one is given, and what is wrong with it.
+    /// Decodes settings with one value given; returns the violations too.
     fn given(path: &str, text: &str) -> (Settings, Vec<Violation>) {
         let value = serde_json::from_str(text).unwrap();
         let settings = json::from_fields([(path, value)]).unwrap();
@@ -163,7 +163,7 @@ mod tests {
         given(path, text).1
     }
 
-    /// What the setting is, as clients are told; for times in seconds.
+    /// The setting's value as clients see it; times in seconds.
     fn told(settings: &Settings, Setting { path, .. }: &Setting) -> Option<f64> {
         let document = json::to_value(&encode(settings)).unwrap();
         let pointer = format!("/{}", json::camel_case(path).replace('.', "/"));
@@ -180,7 +180,7 @@ mod tests {
                 Range::Time(..) => parse_duration(word).ok().map(|it| it.as_secs_f64()),
                 Range::Whole(..) | Range::Real(..) => word.parse().ok(),
             };
-            // A number of 0 is not written.
+            // Zero is the proto's default and is not encoded.
             let zero = Some(0.0).filter(|_| matches!(setting.range, Range::Whole(..)));
             let told = told(&Settings::default(), setting).or(zero);
             assert_eq!(told, expected, "{}", setting.path);
@@ -201,7 +201,7 @@ mod tests {
             };
             let (settings, _) = given(setting.path, &text);
             assert_eq!(told(&settings, setting), Some(most), "{}", setting.path);
-            // It is another submission.
+            // It must be a different submission.
             let by_default = fingerprint(&Settings::default());
             assert_ne!(fingerprint(&settings), by_default, "{}", setting.path);
         }

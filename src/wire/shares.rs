@@ -7,7 +7,7 @@ use crate::proto::v1;
 use crate::service::ServiceError;
 use crate::service::shares::ShareRecord;
 
-/// For how long to share, if that is said.
+/// The lifetime of a share, if it is given.
 pub fn ttl(ttl: Option<prost_types::Duration>) -> Result<Option<Duration>, ServiceError> {
     let read = |ttl| {
         let rule = "must be a duration from 1 s to 366 days, e.g. 86400s";
@@ -16,7 +16,7 @@ pub fn ttl(ttl: Option<prost_types::Duration>) -> Result<Option<Duration>, Servi
     ttl.map(read).transpose()
 }
 
-/// A share as it is listed.
+/// A share in a list.
 pub fn share(record: &ShareRecord) -> v1::Share {
     let ShareRecord { id, share } = record;
     v1::Share {

@@ -6,12 +6,12 @@ use super::encode;
 use crate::service::Document;
 use crate::store::HistoryEntry;
 
-/// Encoded bytes of an operation.
+/// The encoded size of an operation, in bytes.
 pub fn operation(document: &Document) -> usize {
     encode::operation(document).encoded_len()
 }
 
-/// Encoded bytes of an event of a history.
+/// The encoded size of a history's event, in bytes.
 pub fn event(entry: &HistoryEntry) -> usize {
     encode::event(entry).encoded_len()
 }

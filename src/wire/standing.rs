@@ -16,7 +16,7 @@ pub fn waiting(waiting: &Waiting) -> v1::Waiting {
     }
 }
 
-/// A reason by its number on the wire.
+/// A reason's number on the wire.
 fn reason(reason: WaitReason) -> v1::waiting::Reason {
     use v1::waiting::Reason as Wire;
     match reason {
@@ -31,7 +31,7 @@ fn reason(reason: WaitReason) -> v1::waiting::Reason {
     }
 }
 
-/// The kind that a list of workers is narrowed to.
+/// The kind by which a list of workers is filtered, if any.
 pub fn kind(text: &str) -> Result<Option<Kind>, ServiceError> {
     match text {
         "" => Ok(None),
@@ -42,7 +42,7 @@ pub fn kind(text: &str) -> Result<Option<Kind>, ServiceError> {
     }
 }
 
-/// Workers, as many as have room in `page_bytes`.
+/// As many workers as fit in `page_bytes`.
 pub fn workers(
     (workers, total): (Vec<WorkerFigures>, usize),
     page_bytes: usize,

@@ -26,7 +26,7 @@ pub fn watch_message(message: WatchMessage, cursor: Revision) -> v1::WatchOperat
     }
 }
 
-/// A message of a watch over a filter; `position` is where to go on behind it.
+/// A message of a watch over a filter; `position` is the position after it.
 pub fn feed_message(message: FeedMessage, position: Option<String>) -> v1::WatchOperationsResponse {
     use watch_operations_response::Type;
     let (kind, operation, event_type) = match message {

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use crate::operation::Timestamp;
 
-/// A duration that is not negative. One of seconds and nanoseconds that do not go together, such as 1 s and -1 ns, is
-/// none.
+/// A duration that is not negative; `None` if seconds and nanoseconds have different signs, such as 1 s and -1 ns.
 pub fn decode_duration(message: &prost_types::Duration) -> Option<Duration> {
     let seconds = u64::try_from(message.seconds).ok()?;
     let nanos = u32::try_from(message.nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;

@@ -38,7 +38,7 @@ pub fn new_webhook(
     Some(NewWebhook { tenant: tenant?, url: url?, filter, states: states?, format: format? })
 }
 
-/// The tenant that is named, if one is.
+/// The tenant, if the name is not empty.
 pub fn tenant(name: &str) -> Result<Option<TenantId>, ServiceError> {
     if name.is_empty() {
         return Ok(None);
@@ -47,7 +47,7 @@ pub fn tenant(name: &str) -> Result<Option<TenantId>, ServiceError> {
     tenant.map(Some).map_err(|rule| ServiceError::invalid_field("tenant", rule.to_string()))
 }
 
-/// Which deliveries to list.
+/// The query of a list of deliveries.
 pub fn listing(
     request: v1::ListDeliveriesRequest,
     found: &mut Violations,
@@ -76,7 +76,7 @@ pub fn listing(
     })
 }
 
-/// A webhook as it is listed.
+/// A webhook in a list.
 pub fn webhook(record: &WebhookRecord) -> v1::Webhook {
     let WebhookRecord { id, webhook } = record;
     let is_made = webhook.created_at != Timestamp::default();
@@ -94,7 +94,7 @@ pub fn webhook(record: &WebhookRecord) -> v1::Webhook {
     }
 }
 
-/// A delivery as it is listed.
+/// A delivery in a list.
 pub fn delivery(record: &DeliveryRecord) -> v1::Delivery {
     let DeliveryRecord { id, tenant, webhook, state, due_at, record } = record;
     let is_pending = *state == DeliveryState::Pending;

@@ -1,5 +1,5 @@
-//! The attempts that this worker runs: started, cancelled, ended. One task each, all owned by the table and dropped
-//! with it.
+//! The running attempts of this worker: started, cancelled, ended. Each has one task; the table owns them and drops
+//! them with itself.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -28,11 +28,11 @@ const ABANDON_GRACE: Duration = Duration::from_secs(10);
 pub(super) type Run =
     Arc<dyn Fn(Context) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync>;
 
-/// How a kind is served.
+/// A kind's handler.
 #[derive(Clone)]
 pub(super) struct Handler {
     pub(super) run: Run,
-    /// It reads its input itself; to others it is read before.
+    /// Whether it reads its input itself; for other handlers the input is read first.
     pub(super) streams_input: bool,
 }
 
@@ -83,7 +83,7 @@ impl Attempts {
         }
     }
 
-    /// Attempts that start from now on are this session's.
+    /// Assigns attempts that start from now on to this session.
     pub(super) fn belong_to(&mut self, session_id: &str) {
         session_id.clone_into(&mut self.inputs.session_id);
     }
@@ -108,8 +108,8 @@ impl Attempts {
         self.current.iter()
     }
 
-    /// Starts an attempt, or has it wait for a slot: attempts that are no longer current may hold
-    /// theirs for a while yet. False if it cannot be run here.
+    /// Starts an attempt, or lets it wait for a slot, because attempts that are no longer current may still hold
+    /// theirs. False if it cannot run here.
     pub(super) fn start(&mut self, key: AttemptKey, assignment: v1::Assignment) -> bool {
         self.reap();
         let kind = assignment.operation.as_ref().map_or("", |operation| &operation.kind);
@@ -134,21 +134,21 @@ impl Attempts {
             tracing::info!("began");
             let ending = execute(handler, context, &slots, cancelled).await;
             ending.log();
-            // The receiver is gone, and needs nothing.
+            // If the receiver is gone, nothing needs the message.
             let _ = events.send(AttemptEvent { key, happened: Happened::Ended(ending) }).await;
         };
         self.tasks.spawn(task.instrument(span));
         true
     }
 
-    /// Tells an attempt to stop.
+    /// Cancels an attempt.
     pub(super) fn cancel(&mut self, key: &AttemptKey, why: Cancellation) {
         if let Some(current) = self.current.get(key) {
             current.cancel.send_replace(Some(why));
         }
     }
 
-    /// Tells every attempt to stop because the worker does.
+    /// Cancels all attempts because the worker stops.
     pub(super) fn cancel_all(&mut self) {
         for current in self.current.values() {
             let why = Cancellation::new(CancelCause::WorkerStopping);
@@ -156,7 +156,7 @@ impl Attempts {
         }
     }
 
-    /// Takes an attempt out of the table; its task is left to end.
+    /// Removes an attempt from the table; its task ends by itself.
     pub(super) fn remove(&mut self, key: &AttemptKey) -> Option<Current> {
         self.reap();
         self.current.remove(key)
@@ -176,7 +176,7 @@ impl Attempts {
         }
     }
 
-    /// From now on no attempt starts; those that wait for a slot end at once.
+    /// Lets no further attempt start; those that wait for a slot end at once.
     pub(super) fn close(&self) {
         self.slots.close();
     }
@@ -211,7 +211,7 @@ async fn execute(
             Err(_closed) => return Ending::NotStarted,
         },
     };
-    // The call itself is within the future, so that its panic is caught as well.
+    // The handler's call is within the future, so that its panic is caught too.
     let run = async move {
         if !handler.streams_input {
             context.input().load().await?;
@@ -233,7 +233,7 @@ async fn overstayed(mut cancelled: watch::Receiver<Option<Cancellation>>) {
     let over = |why: &Option<Cancellation>| {
         why.as_ref().is_some_and(|why| why.cause == CancelCause::NotCurrent)
     };
-    // Without its sender the attempt has ended in another way: the table tells, not this.
+    // If the sender is gone, the attempt has ended in another way, which the table handles.
     if cancelled.wait_for(over).await.is_err() {
         std::future::pending::<()>().await;
     }

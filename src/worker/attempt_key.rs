@@ -26,7 +26,7 @@ impl From<&AttemptKey> for v1::AttemptRef {
     }
 }
 
-/// Something that an attempt's task has to say.
+/// A message of an attempt's task.
 #[derive(Debug)]
 pub(super) struct AttemptEvent {
     pub(super) key: AttemptKey,
@@ -39,7 +39,7 @@ pub(super) struct AttemptEvent {
 pub(super) enum Happened {
     /// The handler logged a line.
     Logged(String),
-    /// The task is at its end.
+    /// The task has ended.
     Ended(Ending),
 }
 
@@ -48,14 +48,14 @@ pub(super) enum Happened {
 pub(super) enum Ending {
     /// The handler returned or panicked.
     Returned(Result<Box<Outcome>, Failure>),
-    /// There was no need to call the handler any more.
+    /// The handler was not called, because there was no need any more.
     NotStarted,
     /// The handler did not stop in time and was dropped.
     Dropped,
 }
 
 impl Ending {
-    /// Logs it for the worker's operator, without contents.
+    /// Logs the ending for the worker's operator, without contents.
     pub(super) fn log(&self) {
         match self {
             Self::Returned(Ok(_)) => tracing::info!("succeeded"),

@@ -12,10 +12,10 @@ use super::outcome::cut;
 use super::progress::{Progress, ProgressBoard};
 use crate::proto::v1;
 
-/// Longest log line; the rest of a longer one is cut off.
+/// The longest log line, in bytes; the rest is cut off.
 const MAX_LINE_BYTES: usize = 8 * 1024;
 
-/// An attempt, as its handler sees it. Cheap to clone; clones are the same attempt.
+/// An attempt, as its handler sees it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Context(Arc<Inner>);
 
@@ -37,16 +37,16 @@ pub struct Cancellation {
     pub cause: CancelCause,
     /// The reason given with the cancel; may be empty.
     pub reason: String,
-    /// When the grace period ends, where there is one.
+    /// When the grace period ends, if there is one.
     pub grace_deadline: Option<SystemTime>,
 }
 
 /// Why an attempt is to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CancelCause {
-    /// A caller cancelled the operation: stop within the grace period. An outcome still counts.
+    /// A caller cancelled the operation: stop within the grace period. An outcome is still accepted.
     Requested,
-    /// The attempt is over for the service: stop. Its outcome will not be reported.
+    /// The attempt has ended for the service: stop. Its outcome will not be reported.
     NotCurrent,
     /// The worker is stopping and has waited long enough: the attempt goes back to the queue.
     WorkerStopping,
@@ -57,7 +57,7 @@ impl Cancellation {
         Self { cause, reason: String::new(), grace_deadline: None }
     }
 
-    /// How long there is to stop: up to the grace deadline, else `default`.
+    /// The time left to stop: until the grace deadline, else `default`.
     #[expect(
         clippy::disallowed_methods,
         reason = "a worker has a clock of its own, read only here"
@@ -116,19 +116,18 @@ impl Context {
         self.0.key.attempt
     }
 
-    /// When the service gives this attempt up, if it does.
+    /// When the service ends this attempt, if it has a limit.
     pub fn deadline(&self) -> Option<SystemTime> {
         self.0.deadline
     }
 
-    /// Says how far the work has come. Never waits: the latest report wins, and a few per second
-    /// are sent.
+    /// Reports progress. Never waits: only the latest report counts, and a few per second are sent.
     pub fn progress(&self, progress: Progress) {
         self.0.board.put(&self.0.key, progress.into_proto());
     }
 
-    /// Adds a line, or each line of a text, to the operation's history. Waits while too much is on
-    /// its way; what does not find room once the attempt is cancelled is dropped.
+    /// Adds a line, or each line of a text, to the operation's history. Waits while too many lines are on their way;
+    /// once the attempt is cancelled, lines that find no room are dropped.
     pub async fn log(&self, text: impl Into<String>) {
         let text = text.into();
         if text.is_empty() {
@@ -154,16 +153,16 @@ impl Context {
         }
     }
 
-    /// Waits until the attempt is to stop, and says why.
+    /// Waits until the attempt must stop; returns the reason.
     pub async fn cancelled(&self) -> Cancellation {
         let mut cancellation = self.0.cancellation.clone();
         let cancelled = cancellation.wait_for(Option::is_some).await;
         let why = cancelled.ok().and_then(|why| why.clone());
-        // Without a worker that could cancel it, the attempt is over.
+        // Without a worker that could cancel it, the attempt has ended.
         why.unwrap_or_else(|| Cancellation::new(CancelCause::NotCurrent))
     }
 
-    /// Waits until the attempt is to stop for another reason than `first`.
+    /// Waits until the attempt must stop for another reason than `first`.
     pub(super) async fn cancelled_otherwise(&self, first: &Cancellation) {
         let mut cancellation = self.0.cancellation.clone();
         let other = |why: &Option<Cancellation>| why.as_ref().is_some_and(|why| why != first);
@@ -172,12 +171,12 @@ impl Context {
         }
     }
 
-    /// Whether the attempt is to stop.
+    /// Whether the attempt must stop.
     pub fn is_cancelled(&self) -> bool {
         self.cancellation().is_some()
     }
 
-    /// Why the attempt is to stop, if it is.
+    /// Why the attempt must stop, if it must.
     pub fn cancellation(&self) -> Option<Cancellation> {
         self.0.cancellation.borrow().clone()
     }

@@ -1,4 +1,4 @@
-//! The steps of a stop, each with its end: let handlers finish, cancel the rest, drop them and release their
+//! The steps of a stop, each with a time limit: let handlers finish, cancel the rest, drop them and release their
 //! attempts, wait for the server's acknowledgements, end.
 
 use std::time::Duration;
@@ -6,27 +6,27 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
-/// How long handlers that did not finish have to stop.
+/// How long cancelled handlers have to stop.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 /// How long to wait for the last acknowledgements.
 const LAST_ACKS: Duration = Duration::from_secs(1);
 
-/// Where the worker is between serving and gone.
+/// The worker's phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It takes assignments.
     Serving,
     /// It takes no more; handlers may finish.
     Draining,
-    /// Handlers have been told to stop.
+    /// Handlers have been cancelled.
     Stopping,
-    /// Handlers have been dropped, their attempts given back.
+    /// Handlers have been dropped, their attempts released.
     Closing,
     /// Out of time.
     Over,
 }
 
-/// The way from serving to gone.
+/// The phases of a stop.
 #[derive(Debug)]
 pub(super) struct Drain {
     stop: CancellationToken,
@@ -48,7 +48,7 @@ impl Drain {
         }
     }
 
-    /// Where the worker is.
+    /// The current phase.
     pub(super) fn phase(&self) -> Phase {
         self.phase
     }
@@ -70,7 +70,7 @@ impl Drain {
         phase
     }
 
-    /// The rest of the phase. A sleep, unlike an instant, knows no longest time.
+    /// The remaining time of the phase. A sleep, because an instant cannot be arbitrarily late.
     fn rest(&self) -> Sleep {
         sleep(self.lasts.saturating_sub(self.began_at.elapsed()))
     }

@@ -16,11 +16,11 @@ use crate::proto::v1::payload::Content;
 pub struct Input {
     content_type: String,
     size_bytes: u64,
-    /// The bytes that came along.
+    /// The bytes in the assignment.
     data: Bytes,
     type_url: String,
     http: Option<v1::HttpEnvelope>,
-    /// Where to read the contents that the assignment omits.
+    /// Where to read contents that the assignment omits.
     source: Option<Source>,
     loaded: OnceLock<Bytes>,
 }
@@ -31,17 +31,17 @@ struct Source {
     operation: String,
 }
 
-/// How inputs are read that do not come with their assignments.
+/// How to read inputs that are not in their assignments.
 #[derive(Clone, Debug)]
 pub(super) struct Inputs {
     pub(super) client: Client,
-    /// The largest that is read into memory.
+    /// The largest input that is read into memory, in bytes.
     pub(super) max_bytes: u64,
-    /// The session that attempts are given to.
+    /// The session whose attempts read.
     pub(super) session_id: String,
 }
 
-/// The bytes of an input as they come.
+/// An input as a stream of bytes.
 #[derive(Debug)]
 pub struct InputReader(Reading);
 
@@ -70,7 +70,7 @@ impl Input {
             Some(Content::Data(data)) => (data, String::new()),
             Some(Content::Text(text)) => (text.into(), String::new()),
             Some(Content::Any(any)) => (any.value.into(), any.type_url),
-            // The service sends JSON as bytes; this is for one that does not.
+            // The service sends JSON as bytes; this is for other servers.
             Some(Content::Json(value)) => (json_text(value).into(), String::new()),
             None => (Bytes::new(), String::new()),
         };
@@ -102,7 +102,7 @@ impl Input {
         Ok(())
     }
 
-    /// The bytes as a stream, of any size. It resumes after a break.
+    /// The bytes as a stream, of any size. The stream resumes if the connection breaks.
     pub async fn open(&self) -> Result<InputReader, ClientError> {
         match (&self.source, self.loaded.get()) {
             (Some(Source { inputs, operation }), None) => {
@@ -113,7 +113,7 @@ impl Input {
         }
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
@@ -123,13 +123,13 @@ impl Input {
         &self.content_type
     }
 
-    /// The exact bytes. For a streaming handler only those that came along, which of a large input is nothing:
-    /// see [`Input::open`].
+    /// The exact bytes. For a streaming handler only the bytes in the assignment, which has none of a large input: see
+    /// [`Input::open`].
     pub fn bytes(&self) -> &Bytes {
         self.loaded.get().unwrap_or(&self.data)
     }
 
-    /// The HTTP request that the bytes are the body of, where the input is one.
+    /// The HTTP request whose body the bytes are, if the input is one.
     pub fn http(&self) -> Option<&v1::HttpEnvelope> {
         self.http.as_ref()
     }
@@ -144,7 +144,7 @@ impl Input {
         serde_json::from_slice(self.bytes())
     }
 
-    /// The protobuf message with its type, where the input is one.
+    /// The protobuf message with its type, if the input is one.
     pub fn any(&self) -> Option<Any> {
         let typed = !self.type_url.is_empty();
         typed.then(|| Any { type_url: self.type_url.clone(), value: self.bytes().to_vec() })

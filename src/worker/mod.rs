@@ -22,15 +22,14 @@
 //! # }
 //! ```
 //!
-//! Owns the conversation with the service: sessions that outlive streams, heartbeats on the same
-//! stream as the work, reports that are sent until they are acknowledged, a stop that loses
-//! nothing. It must never touch the server's own types, and never runs more than it said.
+//! Owns the conversation with the service: sessions that outlive streams, heartbeats on the same stream as the work,
+//! reports that are sent until they are acknowledged, a stop that loses nothing. It must never use the server's own
+//! types, and never run more attempts than it has announced.
 //!
 //! Execution is at least once: a handler may run again for an operation whose worker was lost.
 //! [`Context::attempt`] rises with every attempt and serves as a fencing token.
 //!
-//! Read next: `work` for what is decided, `session` for one stream's life, `command` for handlers
-//! that are programs.
+//! Read next: `work` for the decisions, `session` for one stream's life, `command` for handlers that are programs.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -72,15 +71,15 @@ pub use self::outcome::{Failure, Outcome, Problem};
 pub use self::progress::Progress;
 pub use self::spool::{Spool, Spooled};
 
-/// With the following steps, within the 10 s that service managers give a process to stop.
+/// With the following steps, this is within the 10 s that service managers give a process to stop.
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
-/// Below the 4 MiB that gRPC servers take by default.
+/// Below the 4 MiB that gRPC servers accept by default.
 const DEFAULT_MAX_REPORT_BYTES: usize = (4 << 20) - (64 << 10);
 /// The largest input that handlers get in memory.
 const DEFAULT_MAX_INPUT_BYTES: u64 = 64 << 20;
-/// Most attempts at once that the service takes.
+/// The maximum number of concurrent attempts that the service accepts.
 const MAX_CONCURRENCY: usize = 10_000;
-/// Log lines and endings between handlers and the stream. Few: each line may have 8 KiB.
+/// The number of log lines and endings between handlers and the stream. Small, because a line may have 8 KiB.
 const EVENTS: usize = 64;
 
 /// A worker: handlers by kind, and how to run them.
@@ -95,17 +94,17 @@ pub struct Worker {
     max_input_bytes: u64,
 }
 
-/// Why a worker ended otherwise than by a clean stop.
+/// Why a worker ended without a clean stop.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// It serves no kinds.
+    /// The worker has no handlers.
     #[error("the worker has no handlers")]
     NoHandlers,
-    /// The service does not take this worker; trying again is of no use.
+    /// The service refuses this worker; a retry would not help.
     #[error("the service refused the worker: {0}")]
     Refused(ClientError),
-    /// It stopped in time, but the service has not acknowledged everything: these attempts will be
-    /// run again once their leases are over.
+    /// The worker stopped in time, but the service has not acknowledged everything: these attempts will run again when
+    /// their leases expire.
     #[error("stopped with {0} reports unacknowledged")]
     Unacknowledged(usize),
 }
@@ -124,13 +123,13 @@ impl Worker {
         }
     }
 
-    /// The worker's name for itself, for people; host and process id by default.
+    /// Sets the worker's name, for people; host and process id by default.
     pub fn worker_id(mut self, worker_id: impl Into<String>) -> Self {
         self.worker_id = worker_id.into();
         self
     }
 
-    /// Serves a kind. A handler that panics has failed, retryably; the worker goes on.
+    /// Serves a kind. A panic of the handler is a retryable failure; the worker continues.
     pub fn handler<F, Fut>(mut self, kind: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Context) -> Fut + Send + Sync + 'static,
@@ -141,8 +140,8 @@ impl Worker {
         self
     }
 
-    /// Serves a kind whose input and result are JSON. An input that is not what the handler takes is a final failure,
-    /// INVALID_INPUT, whose message says where.
+    /// Serves a kind whose input and result are JSON. An input that the handler cannot take is a final failure,
+    /// INVALID_INPUT, whose message names the place.
     pub fn json_handler<I, O, F, Fut>(self, kind: impl Into<String>, handler: F) -> Self
     where
         I: DeserializeOwned,
@@ -162,8 +161,8 @@ impl Worker {
         })
     }
 
-    /// The same for a handler that reads its input by [`Input::open`], of whatever size it is. To others large
-    /// inputs are read before they are called; see [`Worker::max_input_bytes`].
+    /// Like [`Worker::handler`], for a handler that reads its input by [`Input::open`], whatever its size. For other
+    /// handlers, large inputs are read before the call; see [`Worker::max_input_bytes`].
     pub fn streaming_handler<F, Fut>(mut self, kind: impl Into<String>, handler: F) -> Self
     where
         F: Fn(Context) -> Fut + Send + Sync + 'static,
@@ -174,35 +173,35 @@ impl Worker {
         self
     }
 
-    /// How many attempts run at once, all kinds together; 1 by default, at most 10,000.
+    /// Sets how many attempts run at once, all kinds together; 1 by default, at most 10,000.
     pub fn concurrency(mut self, concurrency: usize) -> Self {
         self.concurrency = concurrency.clamp(1, MAX_CONCURRENCY);
         self
     }
 
-    /// How long handlers may go on after `stop`; 8 s by default. Remaining ones are cancelled then,
-    /// given back a second later, and a second after that the worker is gone.
+    /// Sets how long handlers may go on after `stop`; 8 s by default. Then the remaining ones are cancelled, a second
+    /// later released, and another second later the worker ends.
     pub fn drain_timeout(mut self, drain_timeout: Duration) -> Self {
         self.drain_timeout = drain_timeout;
         self
     }
 
-    /// The largest input that is read into memory for a handler, 64 MiB by default. A larger one is a final
-    /// failure, INPUT_TOO_LARGE.
+    /// Sets the largest input that is read into memory for a handler, in bytes; 64 MiB by default. A larger one is a
+    /// final failure, INPUT_TOO_LARGE.
     pub fn max_input_bytes(mut self, max_input_bytes: u64) -> Self {
         self.max_input_bytes = max_input_bytes;
         self
     }
 
-    /// The largest report to send, by default a little below the 4 MiB of servers' default. Results that do not
-    /// fit are sent in chunks before; what else is larger becomes a final failure, RESULT_TOO_LARGE.
+    /// Sets the largest report, in bytes; by default a little below the 4 MiB of servers' default. Results that do not
+    /// fit are sent in chunks first; any other report that is too large becomes a final failure, RESULT_TOO_LARGE.
     pub fn max_report_bytes(mut self, max_report_bytes: usize) -> Self {
         self.max_report_bytes = max_report_bytes;
         self
     }
 
-    /// Serves until `stop` is cancelled and the work is drained. Connects again, with its session,
-    /// whenever the connection is lost. When this future is dropped, every handler is.
+    /// Serves until `stop` is cancelled and the work is drained. Reconnects with its session whenever the connection is
+    /// lost. Dropping this future drops every handler.
     pub async fn run(self, stop: CancellationToken) -> Result<(), WorkerError> {
         if self.handlers.is_empty() {
             return Err(WorkerError::NoHandlers);

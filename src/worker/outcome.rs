@@ -1,4 +1,4 @@
-//! A handler's return value: an outcome with its result, or a failure that says whether to try again.
+//! A handler's return value: an outcome with its result, or a failure that says whether to retry.
 
 use std::error::Error;
 use std::time::Duration;
@@ -10,50 +10,50 @@ use tonic::Code;
 use super::spool::{Contents, MEMORY_BYTES, Spooled};
 use crate::proto::v1;
 
-/// Longest code that the service takes.
+/// The maximum length of a code, in characters.
 const MAX_CODE_CHARS: usize = 128;
-/// Longest message that the service takes.
+/// The maximum length of a message, in bytes.
 const MAX_MESSAGE_BYTES: usize = 64 * 1024;
-/// Causes taken over from an error's sources: the service takes errors nested 8 deep.
+/// The maximum number of sources that become causes, because the service accepts errors nested 8 deep.
 const MAX_SOURCES: usize = 7;
 
-/// How an attempt ended well: a result, warnings, and errors where it succeeded only in part.
+/// The outcome of a successful attempt: a result, warnings, and errors if the success is partial.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     pub(super) result: Option<v1::Payload>,
-    /// The result's contents, where they are to be sent in chunks.
+    /// The result's contents, if they must be sent in chunks.
     pub(super) contents: Option<Contents>,
     pub(super) warnings: Vec<v1::Error>,
     pub(super) errors: Vec<v1::Error>,
 }
 
 impl Outcome {
-    /// Without a result.
+    /// An outcome without a result.
     pub fn empty() -> Self {
         Self::default()
     }
 
-    /// With a text as the result.
+    /// An outcome with a text as its result.
     pub fn text(text: impl Into<String>) -> Self {
         Self::payload("", v1::payload::Content::Text(text.into()))
     }
 
-    /// With bytes of some media type as the result.
+    /// An outcome with bytes of some media type as its result.
     pub fn bytes(content_type: &str, data: impl Into<Bytes>) -> Self {
         Self::payload(content_type, v1::payload::Content::Data(data.into()))
     }
 
-    /// With a value as the result, in JSON. It is sent as bytes, so that no number loses precision.
+    /// An outcome with a value in JSON as its result. It is sent as bytes, so that no number loses precision.
     pub fn json(value: &impl serde::Serialize) -> Result<Self, serde_json::Error> {
         Ok(Self::bytes("application/json", serde_json::to_vec(value)?))
     }
 
-    /// With a protobuf message and its type as the result.
+    /// An outcome with a protobuf message and its type as its result.
     pub fn any(message: Any) -> Self {
         Self::payload("", v1::payload::Content::Any(message))
     }
 
-    /// With contents of any size and of some media type as the result.
+    /// An outcome with contents of any size and some media type as its result.
     pub fn spooled(content_type: &str, contents: Spooled) -> Self {
         match contents.0 {
             Contents::Memory(data) => Self::bytes(content_type, data),
@@ -65,9 +65,9 @@ impl Outcome {
         }
     }
 
-    /// With an HTTP response as the result, which `GET …/result` returns, whatever its status: the operation succeeds
-    /// also where the response tells of a failure. Values are bytes, each a character (ISO 8859-1). What frames
-    /// a message (`Content-Length` and the like) is left out of `headers`; an empty `content_type` is
+    /// An outcome with an HTTP response as its result, which `GET …/result` returns, whatever its status: the operation
+    /// succeeds even if the response reports a failure. Values are bytes, each a character (ISO 8859-1). Fields that
+    /// frame a message (`Content-Length` and the like) are left out of `headers`; an empty `content_type` is
     /// `application/octet-stream`.
     pub fn http_response<N: Into<String>, V: AsRef<[u8]>>(
         status: u16,
@@ -78,7 +78,7 @@ impl Outcome {
         Self::bytes(content_type, body).as_http_response(status, headers)
     }
 
-    /// The same as the body of an HTTP response; see [`Outcome::http_response`].
+    /// Makes the result the body of an HTTP response; see [`Outcome::http_response`].
     pub fn as_http_response<N: Into<String>, V: AsRef<[u8]>>(
         self,
         status: u16,
@@ -93,8 +93,8 @@ impl Outcome {
         self.as_recorded_response(status, headers.filter(of_message))
     }
 
-    /// The same with every header field unchanged, for a response of another server. `Content-Type` and
-    /// `Content-Length` have the meaning that `HttpEnvelope` gives them.
+    /// Like [`Outcome::as_http_response`], with every header field unchanged, for a recorded response of another
+    /// server. `Content-Type` and `Content-Length` have the meaning that `HttpEnvelope` gives them.
     pub fn as_recorded_response<N: Into<String>, V: AsRef<[u8]>>(
         mut self,
         status: u16,
@@ -110,8 +110,8 @@ impl Outcome {
         self
     }
 
-    /// Has contents that are too large for a report of `most` bytes sent in chunks before it. A protobuf
-    /// message keeps its type only within the report.
+    /// Moves contents that are too large for a report of `most` bytes into chunks. A protobuf message stays, because it
+    /// keeps its type only within the report.
     pub(super) fn split(&mut self, most: usize) {
         use v1::payload::Content;
         let Some(result) = &mut self.result else { return };
@@ -137,13 +137,13 @@ impl Outcome {
         self.contents = Some(Contents::Memory(data));
     }
 
-    /// The same with a warning.
+    /// Adds a warning.
     pub fn with_warning(mut self, warning: Problem) -> Self {
         self.warnings.push(warning.0);
         self
     }
 
-    /// The same with an error beside the result, which makes it a partial success.
+    /// Adds an error beside the result, which makes it a partial success.
     pub fn with_error(mut self, error: Problem) -> Self {
         self.errors.push(error.0);
         self
@@ -159,13 +159,13 @@ impl Outcome {
     }
 }
 
-/// An error or a warning: the application's own code, a message for people, more facts.
+/// An error or a warning: the application's own code, a message for people, further facts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem(v1::Error);
 
 impl Problem {
-    /// A problem with the application's own code, e.g. `DeviceNotExists`. What is longer than the
-    /// service takes is cut.
+    /// A problem with the application's own code, e.g. `DeviceNotExists`. Texts that are too long for the service are
+    /// cut.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         let code: String = code.into().chars().take(MAX_CODE_CHARS).collect();
         let mut message = message.into();
@@ -177,25 +177,25 @@ impl Problem {
         })
     }
 
-    /// The same with a canonical status code; UNKNOWN where none is given.
+    /// Sets the canonical status code; UNKNOWN by default.
     pub fn with_status_code(mut self, code: Code) -> Self {
         self.0.status_code = code.into();
         self
     }
 
-    /// The same with one more fact.
+    /// Adds a fact.
     pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.metadata.insert(key.into(), value.into());
         self
     }
 
-    /// The same with a problem behind it.
+    /// Adds a cause.
     pub fn with_cause(mut self, cause: Self) -> Self {
         self.0.causes.push(cause.0);
         self
     }
 
-    /// An error and its sources, the message being complete by itself.
+    /// An error with its sources as causes; its message must be complete by itself.
     fn from_error(error: &(dyn Error + 'static)) -> Self {
         let chain: Vec<String> =
             std::iter::successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source())
@@ -211,8 +211,7 @@ impl Problem {
     }
 }
 
-/// How an attempt failed. Retryable unless it says otherwise: the submission's retry policy decides
-/// when, and how often at most.
+/// A failed attempt. Retryable by default: the submission's retry policy decides when, and at most how often.
 ///
 /// Any error becomes a retryable failure by `?`; `anyhow` errors and boxed ones by
 /// [`Failure::from_boxed`].
@@ -221,66 +220,65 @@ pub struct Failure {
     /// Boxed, so that a handler's `Result` stays small.
     pub(super) error: Box<v1::Error>,
     pub(super) permanent: bool,
-    /// Reported also where the worker stops, in place of giving the attempt back.
+    /// Whether it is reported even if the worker stops, instead of releasing the attempt.
     pub(super) stands: bool,
     pub(super) retry_delay: Option<Duration>,
 }
 
 impl Failure {
-    /// A failure after which another attempt may do better.
+    /// A failure after which another attempt may succeed.
     pub fn retryable(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self::from_problem(Problem::new(code, message))
     }
 
-    /// A final failure: trying again is of no use.
+    /// A final failure: a retry would not help.
     pub fn permanent(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { permanent: true, ..Self::retryable(code, message) }
     }
 
-    /// A retryable failure from a problem built in full.
+    /// A retryable failure from a complete problem.
     pub fn from_problem(problem: Problem) -> Self {
         Self { error: Box::new(problem.0), permanent: false, stands: false, retry_delay: None }
     }
 
-    /// A retryable failure from a boxed error, or from anything that becomes one, as `anyhow`
-    /// errors do.
+    /// A retryable failure from a boxed error, or from anything that converts into one, like `anyhow` errors.
     pub fn from_boxed(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let error: Box<dyn Error + Send + Sync> = error.into();
         Self::from_problem(Problem::from_error(&*error))
     }
 
-    /// The same, final: trying again is of no use.
+    /// Makes the failure final: a retry would not help.
     pub fn into_permanent(mut self) -> Self {
         self.permanent = true;
         self
     }
 
-    /// The same, reported also where the worker is stopping. Otherwise a failure at that time gives the attempt
-    /// back to the queue, to be run again elsewhere: not for work that must not be done twice.
+    /// Reports the failure even if the worker is stopping. Otherwise a failure at that time releases the attempt, which
+    /// then runs again elsewhere: use this for work that must not be done twice.
     pub fn standing(mut self) -> Self {
         self.stands = true;
         self
     }
 
-    /// The same, to be tried again after `delay` in place of the retry policy's backoff.
+    /// Sets the delay until the retry, instead of the retry policy's backoff.
     pub fn with_retry_delay(mut self, delay: Duration) -> Self {
         self.retry_delay = Some(delay);
         self
     }
 
-    /// The same with a canonical status code.
+    /// Sets the canonical status code.
     pub fn with_status_code(mut self, code: Code) -> Self {
         self.error.status_code = code.into();
         self
     }
 
-    /// The same with one more fact.
+    /// Adds a fact.
     pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.error.metadata.insert(key.into(), value.into());
         self
     }
 
-    /// The same with a problem behind it.
+    /// Adds a cause.
     pub fn with_cause(mut self, cause: Problem) -> Self {
         self.error.causes.push(cause.0);
         self
@@ -296,13 +294,13 @@ impl Failure {
         &self.error.message
     }
 
-    /// Whether trying again is of no use.
+    /// Whether the failure is final.
     pub fn is_permanent(&self) -> bool {
         self.permanent
     }
 }
 
-// `Failure` is no `Error` itself, which is what lets every error become one.
+// `Failure` does not implement `Error`; only so can every error convert into one.
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::from_problem(Problem::from_error(&error))

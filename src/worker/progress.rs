@@ -1,4 +1,4 @@
-//! Progress of attempts: the latest report of each wins, nothing queues up.
+//! Progress of attempts: only the latest report of each counts, and nothing queues up.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use super::attempt_key::AttemptKey;
 use super::outcome::cut;
 use crate::proto::v1;
 
-/// Longest message that the service takes.
+/// The maximum length of a message, in characters.
 const MAX_MESSAGE_CHARS: usize = 1_000;
 
-/// How far the work has come. Every part is optional.
+/// An attempt's progress. Every part is optional.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Progress {
     percent: Option<f64>,
@@ -22,13 +22,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A percentage, taken into the range from 0 to 100.
+    /// A percentage, clamped to the range from 0 to 100.
     pub fn percent(percent: f64) -> Self {
         let percent = percent.is_finite().then(|| percent.clamp(0.0, 100.0));
         Self { percent, ..Self::default() }
     }
 
-    /// Units of work done, and in all.
+    /// Units of work: done, and in total.
     pub fn units(done: i64, total: i64) -> Self {
         Self { units: Some((done.max(0), total.max(0))), ..Self::default() }
     }
@@ -43,12 +43,12 @@ impl Progress {
         Self::default().with_message(message)
     }
 
-    /// The same with a percentage.
+    /// Adds a percentage.
     pub fn with_percent(self, percent: f64) -> Self {
         Self { percent: Self::percent(percent).percent, ..self }
     }
 
-    /// The same with a message; more than 1,000 characters are cut.
+    /// Adds a message; beyond 1,000 characters it is cut.
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
         if let Some((end, _)) = self.message.char_indices().nth(MAX_MESSAGE_CHARS) {
@@ -68,7 +68,7 @@ impl Progress {
     }
 }
 
-/// The progress that has not been sent yet: at most one report per attempt.
+/// Progress that has not been sent yet: at most one report per attempt.
 #[derive(Debug, Default)]
 pub(super) struct ProgressBoard {
     latest: Mutex<HashMap<AttemptKey, v1::Progress>>,
@@ -88,7 +88,7 @@ impl ProgressBoard {
         self.changed.notify_one();
     }
 
-    /// Waits until something was put.
+    /// Waits until a report was put.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
@@ -104,7 +104,7 @@ impl ProgressBoard {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<AttemptKey, v1::Progress>> {
-        // A map of whole reports is sound whatever panicked while it was held.
+        // The map is consistent even after a panic, because reports are replaced as a whole.
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

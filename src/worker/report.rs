@@ -1,5 +1,4 @@
-//! Unacknowledged reports: kept until the server has acknowledged them, and sent again on the next stream, in their
-//! order.
+//! Unacknowledged reports: kept until the server has acknowledged them, and sent again on the next stream, in order.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -14,17 +13,17 @@ use super::spool::Contents;
 use crate::proto::v1;
 use crate::proto::v1::work_request::Message;
 
-/// How long to wait before a report that the server could not take is sent again.
+/// The delay before a report that the server could not accept is sent again.
 const RESEND_DELAY: Duration = Duration::from_millis(500);
-/// Bytes of contents in one message.
+/// The size of a chunk of contents, in bytes.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Room in a report for everything but the result.
+/// Room in a report for everything but the result, in bytes.
 const REPORT_SLACK: usize = 4 << 10;
-/// The cost of a log line beyond its text, so that empty lines are bounded as well.
+/// The cost of a log line beyond its text, in bytes, so that empty lines are bounded too.
 const LINE_COST: usize = 32;
-/// Most log lines on their way, in bytes; past it handlers that log wait.
+/// The maximum size of unacknowledged log lines, in bytes; beyond it, handlers that log wait.
 const LOG_BUDGET: usize = 1 << 20;
-/// Most lines in one report, and most bytes, well below the server's limits.
+/// The maximum number of lines in one report, and their size in bytes; well below the server's limits.
 const MAX_BATCH_LINES: usize = 500;
 const MAX_BATCH_BYTES: usize = 128 * 1024;
 
@@ -37,12 +36,12 @@ pub(super) enum Report {
     Complete(Box<Outcome>),
     /// It failed.
     Fail(Failure),
-    /// It is given back.
+    /// It is released.
     Release,
 }
 
 impl Report {
-    /// The contents to send in chunks before it.
+    /// The contents that must be sent in chunks before the report.
     fn contents(&self) -> Option<&Contents> {
         match self {
             Self::Complete(outcome) => outcome.contents.as_ref(),
@@ -55,25 +54,25 @@ impl Report {
 struct Pending {
     key: AttemptKey,
     report: Report,
-    /// Stands for a report that was refused or too large: if this is refused too, so be it.
+    /// Whether it replaces a report that was refused or too large. If this one is refused too, it is dropped.
     stand_in: bool,
 }
 
-/// How much of a report's contents has been sent.
+/// The sent part of a report's contents.
 #[derive(Clone, Copy, Debug)]
 struct Sending {
     id: i64,
     offset: u64,
 }
 
-/// The lines of one attempt that wait to be reported together.
+/// The lines of one attempt that wait for a common report.
 #[derive(Debug, Default)]
 struct Batch {
     lines: Vec<String>,
     bytes: usize,
 }
 
-/// The reports that the server has not acknowledged yet.
+/// The unacknowledged reports.
 #[derive(Debug)]
 pub(super) struct Reports {
     last_id: i64,
@@ -82,7 +81,7 @@ pub(super) struct Reports {
     unsent: VecDeque<i64>,
     /// The report whose contents are being sent.
     sending: Option<Sending>,
-    /// Reports without chunks and chunks go by turns.
+    /// Whether the last message was a chunk: chunks and other reports take turns.
     chunk_was_last: bool,
     later: BTreeSet<(Instant, i64)>,
     batches: BTreeMap<AttemptKey, Batch>,
@@ -90,7 +89,7 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// No reports yet; none larger than `max_bytes` is ever sent.
+    /// No reports yet. A report larger than `max_bytes` is never sent.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             last_id: 0,
@@ -110,18 +109,18 @@ impl Reports {
         self.log_bytes < LOG_BUDGET
     }
 
-    /// How many reports are not acknowledged.
+    /// The number of unacknowledged reports.
     pub(super) fn unacked(&self) -> usize {
         self.unacked.len()
     }
 
-    /// The attempts whose end is not acknowledged.
+    /// The attempts whose end is unacknowledged.
     pub(super) fn ended_keys(&self) -> impl Iterator<Item = &AttemptKey> {
         let ends = self.unacked.values().filter(|one| !matches!(one.report, Report::Log(_)));
         ends.map(|one| &one.key)
     }
 
-    /// Takes a line, to be reported with others of its attempt.
+    /// Adds a line, to be reported together with others of its attempt.
     pub(super) fn log(&mut self, key: &AttemptKey, line: String) {
         let cost = line.len() + LINE_COST;
         self.log_bytes += cost;
@@ -133,14 +132,14 @@ impl Reports {
         }
     }
 
-    /// Makes reports of the lines that wait.
+    /// Makes reports of the waiting lines.
     pub(super) fn flush(&mut self) {
         for (key, batch) in std::mem::take(&mut self.batches) {
             self.add(key, Report::Log(batch.lines), false);
         }
     }
 
-    /// Reports an attempt's end, behind the lines that it logged.
+    /// Reports an attempt's end, after the lines that it logged.
     pub(super) fn end(&mut self, key: AttemptKey, report: Report) {
         self.flush_of(&key);
         self.add(key, report, false);
@@ -160,7 +159,7 @@ impl Reports {
         }
     }
 
-    /// The next report. Starts sending the contents of one that needs it first.
+    /// The next report. Begins to send the contents of one that needs that first.
     fn next_report(&mut self) -> Option<Message> {
         for _ in 0..self.unsent.len() {
             let id = self.unsent.pop_front()?;
@@ -176,7 +175,7 @@ impl Reports {
         None
     }
 
-    /// The next chunk of the contents that are being sent; behind the last one the report itself.
+    /// The next chunk of the contents that are being sent; after the last one, the report itself.
     async fn next_chunk(&mut self) -> Option<Message> {
         loop {
             let Sending { id, offset } = self.sending?;
@@ -213,19 +212,19 @@ impl Reports {
         !self.unsent.is_empty() || self.sending.is_some()
     }
 
-    /// On a new stream everything that was not acknowledged is sent again.
+    /// Queues every unacknowledged report again, for a new stream.
     pub(super) fn resend_all(&mut self) {
         self.later.clear();
         self.sending = None;
         self.unsent = self.unacked.keys().copied().collect();
     }
 
-    /// When the next report that could not be taken is to be sent again.
+    /// When to send the next report again that could not be accepted.
     pub(super) fn resend_at(&self) -> Option<Instant> {
         self.later.first().map(|(at, _)| *at)
     }
 
-    /// Queues the reports that are due to be sent again.
+    /// Queues the reports whose delay is over.
     pub(super) fn resend_due(&mut self, now: Instant) {
         while let Some((at, id)) = self.later.first().copied().filter(|(at, _)| *at <= now) {
             self.later.remove(&(at, id));
@@ -252,8 +251,8 @@ impl Reports {
             "report refused: {}",
             error.message
         );
-        // The attempt is still current, only the report is not acceptable. Without another one the
-        // operation would stay RUNNING for as long as this worker lives.
+        // The attempt is still current, but the report is not acceptable. Without another report the operation would
+        // stay RUNNING as long as this worker lives.
         let unacceptable =
             matches!(code, Code::InvalidArgument | Code::ResourceExhausted | Code::OutOfRange);
         if unacceptable && !pending.stand_in {
@@ -289,7 +288,7 @@ impl Reports {
         let pending = Pending { key, report, stand_in };
         let bounded = stand_in || matches!(pending.report, Report::Log(_));
         let size = if bounded { 0 } else { encoded_len(message(self.last_id, &pending)) };
-        // Sent all the same it would end the stream, and the next one, and the next.
+        // Sending it would end this stream, and every later one.
         if size > self.max_bytes {
             let limit = self.max_bytes;
             let why = format!("the report has {size} bytes, more than the worker's {limit}");
@@ -299,8 +298,8 @@ impl Reports {
         self.unsent.push_back(self.last_id);
     }
 
-    /// A final failure in place of a report that cannot be delivered. Lines have none, and a release
-    /// has nothing in it to be refused.
+    /// A final failure that replaces an undeliverable report. Lines get none, and a release has nothing that could be
+    /// refused.
     fn stand_in(&mut self, pending: &Pending, code: &str, why: &str) {
         match &pending.report {
             Report::Log(_) | Report::Release => {}

@@ -1,5 +1,5 @@
-//! Connects, resumes the session, and backs off, from stream to stream, until the work is finished. Without a
-//! stream, handlers go on and their reports wait.
+//! Connects, resumes the session, and backs off, stream after stream, until the work is finished. Without a stream,
+//! handlers continue and their reports wait.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::client::{Backoff, Client, ClientError};
 use crate::proto::v1;
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
-/// Well below any sensible lease: the session must be resumed within it.
+/// Well below any sensible lease, because the session must be resumed within it.
 const MAX_BACKOFF: Duration = Duration::from_secs(3);
-/// A stream that lived this long has shown that the server is well.
+/// A stream that lasted this long resets the backoff.
 const WELL_AFTER: Duration = Duration::from_secs(5);
 
-/// A worker under way.
+/// A running worker.
 pub(super) struct Runner {
     pub(super) client: Client,
     pub(super) worker_id: String,
@@ -84,7 +84,7 @@ impl Runner {
             Ended::Broken(error) => {
                 tracing::warn!(%error, "the stream broke");
                 if error.reason() == "SESSION_SUPERSEDED" {
-                    // The other worker goes on with its attempts.
+                    // The other worker continues its attempts.
                     session_id.clear();
                 }
                 error.retry_after()
@@ -103,7 +103,7 @@ impl Runner {
     }
 }
 
-/// Does the work while waiting for something else; `None` if the work was finished first.
+/// Works while waiting for `other`; `None` if the work finished first.
 async fn work_on<T>(work: &mut Work, other: impl Future<Output = T>) -> Option<T> {
     tokio::pin!(other);
     while !work.is_finished() {
@@ -115,8 +115,8 @@ async fn work_on<T>(work: &mut Work, other: impl Future<Output = T>) -> Option<T
     None
 }
 
-/// Whether the service will never accept this worker. Only before the first session: what it took
-/// once it will take again.
+/// Whether the service will never accept this worker. Only before the first session, because a worker that was accepted
+/// once will be accepted again.
 fn is_refusal(error: &ClientError) -> bool {
     matches!(
         error.code(),

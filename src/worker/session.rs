@@ -14,12 +14,12 @@ use crate::proto::v1;
 use crate::proto::v1::work_request::Message as Up;
 use crate::proto::v1::work_response::Message as Down;
 
-/// How long opening a stream may take, the server's first message included.
+/// The time limit for opening a stream, including the server's first message.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
-/// Messages on their way to the transport. Few, because a broken stream loses them.
+/// The number of messages on their way to the transport. Small, because a broken stream loses them.
 const OUTBOUND: usize = 8;
-/// After this many heartbeat intervals of silence the stream is dead, whatever TCP reports. The
-/// lease of three intervals or more is not lost by then.
+/// After this many heartbeat intervals of silence the stream counts as dead, whatever TCP reports. The lease, of three
+/// intervals or more, has not expired by then.
 const SILENT_INTERVALS: f64 = 2.5;
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 const MIN_HEARTBEAT: Duration = Duration::from_millis(20);
@@ -36,7 +36,7 @@ pub(super) struct Link {
 pub(super) enum Ended {
     /// The worker has nothing more to do.
     Finished,
-    /// The server ended it: its right, and no failure.
+    /// The server ended it, which is no failure.
     ByServer,
     /// It broke.
     Broken(ClientError),
@@ -67,7 +67,7 @@ impl Link {
         &self.session
     }
 
-    /// Carries messages both ways until the stream ends or the work does.
+    /// Carries messages both ways until the stream or the work ends.
     pub(super) async fn serve(mut self, work: &mut Work) -> Ended {
         let beat = self.heartbeat_interval();
         let silence = beat.mul_f64(SILENT_INTERVALS);
@@ -88,10 +88,10 @@ impl Link {
                     Ok(None) => return Ended::ByServer,
                     Err(status) => return Ended::Broken(status.into()),
                 },
-                // Room first, then the message: a server that does not read holds up nothing here.
+                // Wait for room first, then take the message: a server that does not read delays nothing here.
                 permit = self.outbound.reserve(), if writable && has_message => {
                     let Ok(permit) = permit else {
-                        // How it ended is yet to be heard.
+                        // The reason arrives on the other direction.
                         writable = false;
                         continue;
                     };

@@ -1,4 +1,4 @@
-//! Contents of any size: in memory while they are small, in an unnamed temporary file when not.
+//! Contents of any size: in memory while they are small, otherwise in an unnamed temporary file.
 
 use std::fs::File;
 use std::io;
@@ -8,11 +8,11 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt as _;
 
-/// Contents up to this size are kept in memory, and sent within the report.
+/// Contents up to this size, in bytes, stay in memory and are sent within the report.
 pub(super) const MEMORY_BYTES: usize = 1 << 20;
 
-/// Takes in contents piece by piece. The temporary file is in the directory that `TMPDIR` names, and is gone
-/// with the last use of it, however the process ends.
+/// Collects contents in pieces. The temporary file is in the directory of `TMPDIR`, and disappears with its last use,
+/// however the process ends.
 #[derive(Debug, Default)]
 pub struct Spool {
     memory: BytesMut,
@@ -20,7 +20,7 @@ pub struct Spool {
     size_bytes: u64,
 }
 
-/// Contents that are whole.
+/// Complete contents.
 #[derive(Clone, Debug)]
 pub struct Spooled(pub(super) Contents);
 
@@ -31,7 +31,7 @@ pub(super) enum Contents {
 }
 
 impl Spool {
-    /// Nothing yet.
+    /// An empty spool.
     pub fn new() -> Self {
         Self::default()
     }
@@ -57,7 +57,7 @@ impl Spool {
         file.write_all(bytes).await
     }
 
-    /// The contents.
+    /// Completes the contents.
     pub async fn finish(self) -> io::Result<Spooled> {
         let Some(mut file) = self.file else {
             return Ok(Spooled(Contents::Memory(self.memory.freeze())));
@@ -76,7 +76,7 @@ impl Contents {
         }
     }
 
-    /// At most `most` bytes from `offset` on; an error where there are none.
+    /// At most `most` bytes from `offset`; an error if there are none.
     pub(super) async fn piece(&self, offset: u64, most: usize) -> io::Result<Bytes> {
         let left = usize::try_from(self.size_bytes().saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = most.min(left);

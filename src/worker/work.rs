@@ -1,5 +1,5 @@
-//! A worker's state, whatever stream it has: the running attempts, the waiting reports, the steps of a stop. It
-//! decides; streams only carry.
+//! A worker's state, independent of its streams: running attempts, waiting reports, the steps of a stop. It decides;
+//! streams only carry messages.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::proto::v1::work_request::Message;
 
 /// Progress and log lines are sent at most this often.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
-/// How long dropped handlers have to be gone.
+/// How long to wait for dropped handlers to be gone.
 const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// The state of a worker.
@@ -30,7 +30,7 @@ pub(super) struct Work {
     board: Arc<ProgressBoard>,
     events: mpsc::Receiver<AttemptEvent>,
     drain: Drain,
-    /// Progress taken from the board, to be sent next; at most one per attempt.
+    /// Progress taken from the board and not sent yet; at most one per attempt.
     progress: BTreeMap<AttemptKey, v1::Progress>,
     flush_at: Option<Instant>,
     flushed_at: Option<Instant>,
@@ -56,8 +56,7 @@ impl Work {
         }
     }
 
-    /// Waits for the next thing that happens on this side and deals with it. May be dropped and
-    /// called again.
+    /// Waits for the next event on this side and handles it. May be dropped and called again.
     pub(super) async fn step(&mut self) {
         tokio::select! {
             phase = self.drain.advance() => self.enter(phase),
@@ -66,19 +65,19 @@ impl Work {
         }
     }
 
-    /// Whether the worker is to stop and takes no more.
+    /// Whether the worker is stopping and accepts no more.
     pub(super) fn is_draining(&self) -> bool {
         self.drain.phase() != Phase::Serving
     }
 
-    /// Whether there is nothing left to do, or no time left to do it.
+    /// Whether there is nothing left to do, or no time left.
     pub(super) fn is_finished(&self) -> bool {
         let idle = self.attempts.is_empty() && self.reports.unacked() == 0;
         self.drain.phase() == Phase::Over || self.is_draining() && idle
     }
 
-    /// Drops what still runs; answers how much stays unreported or unacknowledged. A handler that
-    /// blocks its thread is not waited for.
+    /// Drops the running handlers; returns how many attempts stay unreported or unacknowledged. Does not wait for a
+    /// handler that blocks its thread.
     pub(super) async fn finish(mut self) -> usize {
         let left = self.attempts.abort_all().len() + self.reports.unacked();
         self.events.close();
@@ -86,14 +85,13 @@ impl Work {
         left
     }
 
-    /// The attempts to name when a session is resumed: those that run and those whose end is not
-    /// acknowledged.
+    /// The attempts to name when a session is resumed: running ones, and those whose end is unacknowledged.
     pub(super) fn held(&self) -> Vec<v1::AttemptRef> {
         self.attempts.keys().chain(self.reports.ended_keys()).map(v1::AttemptRef::from).collect()
     }
 
-    /// A stream begins. Where it goes on with the session everything that was not acknowledged is said
-    /// again; where the session is a new one, what belonged to the old one is over.
+    /// Handles a new stream. If it resumes the session, everything unacknowledged is sent again; if the session is new,
+    /// the old session's attempts have ended.
     pub(super) fn stream_began(&mut self, session: &v1::SessionStarted) {
         self.attempts.belong_to(&session.session_id);
         if session.resumed {
@@ -111,7 +109,7 @@ impl Work {
         }
     }
 
-    /// Takes an assignment: runs it, gives it back, or ignores it because it is here already.
+    /// Handles an assignment: runs it, releases it, or ignores it because it is here already.
     pub(super) fn assigned(&mut self, assignment: v1::Assignment) {
         let Some(operation) = &assignment.operation else {
             return tracing::warn!("assignment without an operation ignored");
@@ -127,7 +125,7 @@ impl Work {
         }
     }
 
-    /// Takes the news that an attempt is to stop.
+    /// Handles the server's cancel of an attempt.
     pub(super) fn cancelled(&mut self, cancel: v1::CancelAttempt) {
         let cause = cancel.cause();
         let Some(key) = cancel.attempt.map(AttemptKey::from) else { return };
@@ -155,7 +153,7 @@ impl Work {
         !self.progress.is_empty() || self.reports.has_unsent()
     }
 
-    /// The next message to send. Progress goes first: behind its attempt's end it would be stale.
+    /// The next message to send. Progress goes first, because after its attempt's end it would be stale.
     pub(super) async fn next_message(&mut self) -> Option<Message> {
         if let Some((key, progress)) = self.progress.pop_first() {
             let attempt = Some(v1::AttemptRef::from(&key));
@@ -167,7 +165,7 @@ impl Work {
         self.reports.next().await
     }
 
-    /// When [`Self::on_time`] is to be called next.
+    /// When to call [`Self::on_time`] next.
     pub(super) fn next_time(&self) -> Option<Instant> {
         [self.flush_at, self.reports.resend_at()].into_iter().flatten().min()
     }
@@ -193,7 +191,7 @@ impl Work {
     }
 
     fn send_progress(&mut self, key: &AttemptKey, progress: v1::Progress) {
-        // A report of an attempt that is over says nothing to anybody.
+        // Events of an attempt that has ended are dropped.
         let Some(current) = self.attempts.get_mut(key) else { return };
         current.sent_progress = Some(progress.clone());
         self.progress.insert(key.clone(), progress);
@@ -219,7 +217,7 @@ impl Work {
         let cause = self.attempts.remove(&key).and_then(|current| current.cancel_cause());
         let report = match ending {
             Ending::Returned(Ok(outcome)) => Report::Complete(outcome),
-            // It failed because this worker stops: that costs no attempt.
+            // It failed because this worker stops, which must not cost an attempt.
             Ending::Returned(Err(failure))
                 if cause == Some(CancelCause::WorkerStopping) && !failure.stands =>
             {

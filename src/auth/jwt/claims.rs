@@ -6,10 +6,10 @@ use crate::config::tokens::TokenConfig;
 use crate::operation::{Kind, TenantId};
 use crate::service::{Caller, Role, Roles};
 
-/// The prefix of a role's name in a claim, so that another program's role of the same name does not count.
+/// The prefixes of a role in a claim, so that another program's role with the same name does not count.
 const PREFIXES: [&str; 2] = ["longrun:", "longrun."];
 
-/// The caller whom the claims describe; or what is missing.
+/// The caller that the claims describe; the error names what is missing.
 pub(super) fn caller(
     claims: &Map<String, Value>,
     config: &TokenConfig,
@@ -25,7 +25,7 @@ pub(super) fn caller(
     let roles: Roles = granted.iter().flat_map(|text| roles_of(text, config)).collect();
     let mut caller = Caller::of(tenant, roles);
     if let Some(kinds) = find(claims, &config.kinds_claim) {
-        // A name that no kind can have matches none.
+        // A name that no kind can have matches nothing.
         let kinds =
             texts(Some(kinds)).iter().filter_map(|kind| Kind::parse(kind).ok()).collect::<Vec<_>>();
         caller = caller.with_kinds(kinds);
@@ -39,7 +39,7 @@ pub(super) fn caller(
     }
 }
 
-/// A name that can stand in a log.
+/// Whether the subject can be written in a log.
 fn is_name(subject: &str) -> bool {
     (1..=255).contains(&subject.chars().count()) && !subject.chars().any(char::is_control)
 }
@@ -50,7 +50,7 @@ fn roles_of<'a>(text: &'a str, config: &'a TokenConfig) -> impl Iterator<Item = 
     named.into_iter().chain(mapped.map(|(_, role)| *role))
 }
 
-/// The claim at a path: of that name as it is, dots included, or member by member.
+/// The claim at a path: with exactly that name, dots included, or member by member.
 fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(path) {
         return Some(value);
@@ -59,7 +59,7 @@ fn find<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
     rest.split('.').try_fold(claims.get(head)?, |value, name| value.get(name))
 }
 
-/// The texts of a claim: of a list, or of one text with spaces between, as `scope` has them (RFC 8693, section 4.2).
+/// The texts of a claim: a list, or one text with spaces between them, like `scope` (RFC 8693, section 4.2).
 fn texts(claim: Option<&Value>) -> Vec<&str> {
     match claim {
         Some(Value::String(text)) => text.split_whitespace().collect(),

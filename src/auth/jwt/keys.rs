@@ -4,7 +4,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
-/// Most keys of a set; others are left out.
+/// The maximum number of keys in a set; further ones are ignored.
 const MAX_KEYS: usize = 100;
 /// The shortest secret of a symmetric key, in bytes (RFC 7518, section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
@@ -13,7 +13,7 @@ const MIN_SECRET_BYTES: usize = 32;
 #[derive(Clone, Debug, Default)]
 pub(super) struct KeySet(Vec<Key>);
 
-/// A key, and what it may verify.
+/// A key, with the algorithms for which it is used.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     id: Option<String>,
@@ -22,8 +22,8 @@ pub(super) struct Key {
 }
 
 impl KeySet {
-    /// The keys of a document that verify by one of these algorithms. Keys that cannot be used are left out, as the RFC
-    /// asks (section 5); symmetric keys count only where they are `local`, in a file.
+    /// The keys of a document for one of these algorithms. Unusable keys are ignored, as the RFC requires (section 5);
+    /// symmetric keys are used only if they are `local`, in a file.
     pub(super) fn parse(
         document: &[u8],
         allowed: &[Algorithm],
@@ -45,7 +45,7 @@ impl KeySet {
         Ok(Self(usable))
     }
 
-    /// The keys that may have signed a token: those of its key id, or all where it names none.
+    /// The keys that may have signed a token: those with its key id, or all if it names none.
     pub(super) fn of<'a>(
         &'a self,
         id: Option<&'a str>,
@@ -82,7 +82,7 @@ impl Key {
             AlgorithmParameters::OctetKey(_) if local => &[HS256, HS384, HS512],
             _ => return None,
         };
-        // A key that names its algorithm is for no other.
+        // A key that names its algorithm is used for no other.
         let named = jwk.common.key_algorithm.map(|named| named.to_string());
         let is_named = |algorithm: &Algorithm| {
             named.as_ref().is_none_or(|named| *named == format!("{algorithm:?}"))

@@ -1,4 +1,4 @@
-//! JSON Web Tokens (RFC 7519), verified by the keys of their issuer (checks of RFC 8725).
+//! JSON Web Tokens (RFC 7519), verified with their issuer's keys (checks of RFC 8725).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -21,11 +21,11 @@ use keys::KeySet;
 pub use source::KeyReader;
 use source::Keys;
 
-/// The longest token, in bytes: as much as header fields have room for.
+/// The longest token, in bytes: the maximum that header fields can hold.
 const MAX_TOKEN_BYTES: usize = 16 << 10;
-/// The maximum of remembered verified tokens.
+/// The maximum number of verified tokens that are remembered.
 const REMEMBERED: usize = 10_000;
-/// How long a token whose key is not known waits for the keys to be read again.
+/// How long a token with an unknown key waits for the keys to be read again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Identifies callers by their tokens. Cheap to clone.
@@ -37,7 +37,7 @@ struct Inner {
     config: TokenConfig,
     keys: Keys,
     clock: Arc<dyn Clock>,
-    /// Tokens that were verified, by their digests, with the set that verified them.
+    /// Verified tokens by their digests, with the set of keys that verified them.
     verified: Mutex<LruCache<[u8; 32], Verified>>,
 }
 
@@ -48,7 +48,7 @@ struct Verified {
     by: Arc<KeySet>,
 }
 
-/// When a token is good, in seconds of Unix time.
+/// When a token is valid, in seconds of Unix time.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     from: i64,
@@ -56,7 +56,7 @@ struct Span {
 }
 
 impl Tokens {
-    /// Takes tokens as `config` says, and reads the keys once; none where it names no keys. The reader has to be run.
+    /// Accepts tokens as `config` says, and reads the keys once; `None` without configured keys. Run the reader.
     pub async fn open(
         config: &TokenConfig,
         clock: Arc<dyn Clock>,
@@ -75,7 +75,7 @@ impl Tokens {
         credential.bytes().filter(|byte| *byte == b'.').count() == 2
     }
 
-    /// The bearer of a token that was verified before.
+    /// The caller of a token that was verified before.
     pub fn known(&self, token: &str) -> Option<Result<Caller, ServiceError>> {
         let Inner { keys, clock, verified, config } = &*self.0;
         let digest: [u8; 32] = Sha256::digest(token).into();
@@ -88,7 +88,7 @@ impl Tokens {
         Some(known.good.check(now, config.skew).map(|()| known.caller))
     }
 
-    /// The bearer of the token.
+    /// The caller of the token.
     pub async fn caller(&self, token: &str) -> Result<Caller, ServiceError> {
         if let Some(known) = self.known(token) {
             return known;
@@ -153,7 +153,7 @@ impl Inner {
         if !self.config.allowed().contains(&header.alg) {
             return Err(Refusal::Bad("it is signed by an algorithm that is not taken"));
         }
-        // What must be understood, and is not (RFC 7515, section 4.1.11).
+        // The token requires extensions that are unknown here (RFC 7515, section 4.1.11).
         if header.crit.is_some() {
             return Err(Refusal::Bad(
                 "its header demands an extension that this server does not know",
@@ -185,7 +185,7 @@ impl Inner {
             self.config.issuer.iter().cloned().collect::<std::collections::HashSet<_>>().into();
         validation.aud =
             self.config.audience.iter().cloned().collect::<std::collections::HashSet<_>>().into();
-        // Times are compared here, by the clock that everything goes by.
+        // Times are compared below, by the server's clock.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation
@@ -209,7 +209,7 @@ impl Span {
             None => Ok(None),
             Some(Value::Number(number)) => match (number.as_i64(), number.as_f64()) {
                 (Some(whole), _) => Ok(Some(whole)),
-                // The library's casts end at the ends of the range.
+                // The cast is clamped to the range of `i64`.
                 (None, Some(number)) if number.is_finite() => Ok(Some(number as i64)),
                 _ => Err("its times are no numbers"),
             },

@@ -1,6 +1,6 @@
-//! The cryptography of JSON Web Tokens by ring, which TLS uses as well: no second library for the same thing.
+//! The cryptography of JSON Web Tokens by ring, which TLS also uses, so that no second library is needed.
 //!
-//! Verification only. Keys that ring refuses, such as RSA keys below 2,048 bits, are refused here as well.
+//! Verification only. Keys that ring refuses, such as RSA keys below 2,048 bits, are refused here too.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind};
@@ -12,7 +12,7 @@ use ring::signature::{self as ring_signature, RsaParameters, RsaPublicKeyCompone
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: no_signer,
     verifier_factory: verifier,
-    // Keys come from sets, whose parts are taken as they are: none of these is called.
+    // Keys come from sets whose parts are used directly, so none of these is called.
     key_utils: KeyUtils {
         rsa_pub_components_from_private_key: |_| Err(unsupported()),
         rsa_pub_components_from_public_key: |_| Err(unsupported()),
@@ -22,7 +22,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
     },
 };
 
-/// Makes it the process's provider, unless there is one.
+/// Makes this the process's provider, unless there is one.
 pub(super) fn install() {
     let _ = PROVIDER.install_default();
 }
@@ -58,7 +58,7 @@ impl Verifier<Vec<u8>> for ByRing {
         let no = |_| signature::Error::new();
         match (self.key.kind(), rsa(self.algorithm)) {
             (DecodingKeyKind::RsaModulusExponent { n, e }, Some(parameters)) => {
-                // A set may write leading zeros, which ring refuses.
+                // A set may contain leading zeros, which ring refuses.
                 let (n, e) = (without_zeros(n), without_zeros(e));
                 let verified =
                     RsaPublicKeyComponents { n, e }.verify(parameters, message, signature);

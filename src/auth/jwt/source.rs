@@ -1,4 +1,4 @@
-//! Where the set of keys comes from, and the task that keeps it fresh.
+//! The source of the set of keys, and the task that keeps it fresh.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::config::relay::Limits;
 use crate::config::tokens::{KeySource, TokenConfig};
 use crate::relay::{Over, TrustError, Upstream, UpstreamError, Way};
 
-/// How old a set may be.
+/// The maximum age of a set.
 const REFRESH: Duration = Duration::from_secs(300);
-/// The least time between two readings, however many tokens name keys that are not there.
+/// The shortest time between two reads, however many tokens name unknown keys.
 const PAUSE: Duration = Duration::from_secs(3);
-/// How long a reading may take.
+/// The time limit of a read.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest set, in bytes.
 const MAX_BYTES: usize = 1 << 20;
@@ -37,20 +37,20 @@ pub struct KeyReader {
     config: TokenConfig,
     source: Source,
     latest: watch::Sender<Option<Arc<KeySet>>>,
-    /// A token named a key that is not in the set.
+    /// Notified when a token names a key that is not in the set.
     asked: Arc<Notify>,
-    /// The number of readings, for tasks that wait for one.
+    /// The number of reads, for tasks that wait for one.
     readings: watch::Sender<u64>,
 }
 
-/// Where the set is read, ready to be asked.
+/// A source of keys that is ready to be read.
 #[derive(Debug)]
 enum Source {
     File(PathBuf),
     Issuer { url: EndpointUrl, upstream: Box<Upstream> },
 }
 
-/// The set for its users.
+/// The set of keys for its users.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub(super) latest: Latest,
@@ -59,12 +59,12 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    /// Returns after the next reading, or after a while.
+    /// Returns after the next read, or after `patience`.
     pub(super) async fn read_again(&self, patience: Duration) {
         let mut readings = self.readings.clone();
         readings.mark_unchanged();
         self.asked.notify_one();
-        // An end of the reader is as good as an answer: there will be no other set.
+        // If the reader has ended, there will be no other set.
         let _ = timeout(patience, readings.changed()).await;
     }
 }
@@ -80,7 +80,7 @@ impl KeyReader {
         Ok((Self { config, source, latest, asked, readings }, keys))
     }
 
-    /// The first reading. A file must be there and good; a URL may come to be later.
+    /// Reads the set for the first time. A file must be readable and valid; a URL may become reachable later.
     pub(super) async fn begin(&self) -> anyhow::Result<()> {
         let read = self.read().await;
         match (&self.source, read) {
@@ -102,7 +102,7 @@ impl KeyReader {
         }
     }
 
-    /// Reads again until `stop`.
+    /// Reads repeatedly until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut last = Instant::now();
         let mut was_good = self.latest.borrow().is_some();
@@ -127,7 +127,7 @@ impl KeyReader {
                     self.take(keys);
                 }
                 Err(reason) => {
-                    // The known keys stay valid: an outage of the issuer must not be one of this server.
+                    // The known keys stay valid, because an outage of the issuer must not become one of this server.
                     if was_good {
                         tracing::warn!(
                             reason,
@@ -156,7 +156,7 @@ impl KeyReader {
 }
 
 impl Source {
-    /// Nothing is connected yet.
+    /// Connects later.
     fn new(config: &TokenConfig, source: KeySource) -> Result<Self, TrustError> {
         let url = match source {
             KeySource::File(path) => return Ok(Self::File(path)),
@@ -174,7 +174,7 @@ impl Source {
     }
 }
 
-/// The whole document at the URL. Redirects are not followed.
+/// The document at the URL. Redirects are not followed.
 async fn of_url(issuer: &Upstream, url: &EndpointUrl) -> Result<Vec<u8>, String> {
     let late = || away(&UpstreamError::Timeout(PATIENCE));
     timeout(PATIENCE, get(issuer, url)).await.unwrap_or_else(|_elapsed| Err(late()))

@@ -1,4 +1,4 @@
-//! Arbitrary bytes as tokens and key sets: nothing that the issuer has not signed is accepted.
+//! Arbitrary bytes as tokens and key sets: only tokens that the issuer has signed are accepted.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::engine::SystemClock;
 
 const NOW: i64 = 1_800_000_000;
 
-/// What verifies tokens, and a token that is good.
+/// A verifier of tokens with its keys, and a valid token.
 fn issuer() -> (Inner, KeySet, String) {
     ring::install();
     let (random, algorithm) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
@@ -41,7 +41,7 @@ fn issuer() -> (Inner, KeySet, String) {
     (Inner { config, keys: keys_of_nobody, clock, verified }, keys, token)
 }
 
-/// A header or claims, almost.
+/// Almost a header or claims.
 fn part() -> impl Strategy<Value = Vec<u8>> {
     let text = r#"\{"(alg|kid|crit|jwk|exp|aud)":("none"|"HS256"|"ES256"|"one"|\[\]|1e400|null|\{\}),?"(iss|nbf|zip)":.{0,20}\}"#;
     prop_oneof![text.prop_map(String::into_bytes), prop::collection::vec(any::<u8>(), 0..120)]
@@ -74,7 +74,7 @@ proptest! {
         let at = at.index(good.len());
         let mut changed = good.clone();
         changed.replace_range(at..=at, &letter);
-        // The last letter of a part has bits that stand for nothing, which must be zero.
+        // The last letter of a part has unused bits, which must be zero.
         prop_assert_eq!(inner.verify(&changed, &keys, NOW).is_ok(), changed == good);
     }
 

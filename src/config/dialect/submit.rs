@@ -1,4 +1,4 @@
-//! Paths that take submissions for workers, each with the kind of its operations.
+//! Paths for submissions to workers, each with the kind of its operations.
 
 use http::Method;
 use serde::Deserialize;
@@ -8,27 +8,27 @@ use super::Refused;
 use crate::dialect::{Pattern, Places, near, path};
 use crate::operation::Kind;
 
-/// A path that takes submissions.
+/// A path for submissions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submit {
     /// The method.
     pub method: Method,
-    /// The whole path.
+    /// The full path.
     pub path: Pattern,
     /// The kind of the operations.
     pub kind: KindOf,
 }
 
-/// What kind the operations of a path are of.
+/// The kind of a path's operations.
 #[derive(Clone, Debug, PartialEq)]
 pub enum KindOf {
-    /// All of one.
+    /// One kind for all.
     One(Kind),
-    /// Made of places of the path.
+    /// Made of the path's placeholders.
     Made {
-        /// The kind, with places in braces.
+        /// The kind, with placeholders in braces.
         template: String,
-        /// Those that there are; all if none is listed.
+        /// The known kinds; empty: any.
         known: Vec<Kind>,
     },
 }
@@ -82,7 +82,7 @@ impl KindOf {
         path: &Pattern,
     ) -> Result<Self, Refused> {
         let (at, text) = (given.span().start, given.as_ref());
-        // A letter is fit for any place in a kind: what else is wrong stands in the file.
+        // A letter is valid in any part of a kind, so any other error is in the file.
         let Some(sample) = fill(text, |name| path.has(name).then_some("a")) else {
             let names = text.split('{').skip(1).filter_map(|it| it.split('}').next());
             let unknown = names.into_iter().find(|name| !path.has(name)).unwrap_or_default();
@@ -103,7 +103,7 @@ impl KindOf {
         Ok(if is_made { Self::Made { template: text.clone(), known } } else { Self::One(sample) })
     }
 
-    /// The kind, if there is one for these places.
+    /// The kind for these values of placeholders, if it is valid.
     pub fn at(&self, places: &Places) -> Option<Kind> {
         match self {
             Self::One(kind) => Some(kind.clone()),
@@ -115,7 +115,7 @@ impl KindOf {
         }
     }
 
-    /// The kinds that are known beforehand.
+    /// The kinds that are known in advance.
     pub fn known(&self) -> &[Kind] {
         match self {
             Self::One(kind) => std::slice::from_ref(kind),
@@ -124,7 +124,7 @@ impl KindOf {
     }
 }
 
-/// The text with values in its places; none where one has none.
+/// The text with values in its placeholders; `None` if one has no value.
 fn fill<'v>(text: &str, value: impl Fn(&str) -> Option<&'v str>) -> Option<String> {
     let mut pieces = text.split('{');
     let mut filled = pieces.next().unwrap_or_default().to_owned();

@@ -103,7 +103,7 @@ impl Table {
     }
 }
 
-/// The handlers of all tables, one for a kind.
+/// The handlers of all tables, at most one per kind.
 pub(in crate::config) fn handlers(
     text: &str,
     tables: Vec<Spanned<Table>>,
@@ -186,7 +186,7 @@ fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::E
     to_duration(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
 }
 
-/// Fields that describe the body or the connection, or that say which attempt it is, are this server's.
+/// Only this server sets fields that describe the body, the connection or the attempt.
 fn is_own(name: &HeaderName) -> bool {
     const OWN: [&str; 5] =
         ["connection", "content-length", "content-type", "host", "transfer-encoding"];

@@ -1,4 +1,4 @@
-//! What a mount's table may say, and what it is refused for.
+//! Valid and refused tables of mounts.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Answers and templates of a dialect's file, each placed in it.
+//! Answers and templates of a dialect's file, each with its place.
 
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ impl Reader<'_> {
         Ok(Answer { when, content: Content::Document { status, headers, body, events } })
     }
 
-    /// The events of the answer, in place of a body.
+    /// The events of the answer, instead of a body.
     fn events(
         &mut self,
         at: usize,
@@ -100,7 +100,7 @@ impl Reader<'_> {
                 .wrong(at, "resume and closing are for answers with events, or [[event]] tables");
         }
         match kind {
-            // It is answered where a request is refused, and told where a stream breaks off.
+            // A problem is a response to a refused request, or an event if a stream fails.
             Kind::Problem if table.resume.is_none() && table.closing.is_none() => {}
             Kind::Problem => {
                 return self.wrong(at, "a problem must have neither resume nor closing");
@@ -150,7 +150,7 @@ impl Reader<'_> {
     }
 
     fn header(&self, name: &Spanned<String>) -> Result<HeaderName, FileError> {
-        // What frames a message is not a document's to say.
+        // Fields that frame a message are not the dialect's to set.
         const OWN: [&str; 5] =
             ["connection", "content-length", "content-type", "transfer-encoding", "date"];
         match HeaderName::try_from(name.as_ref().as_str()) {
@@ -211,7 +211,7 @@ impl Reader<'_> {
         FileError { line: self.first_line(source) + line + 1, column: None, reason }
     }
 
-    /// The line, from 0, on which a string's own first line stands.
+    /// The line, from 0, of a string's first line.
     fn first_line(&self, string: &Spanned<String>) -> usize {
         let span = string.span();
         let written = self.text.get(span.clone()).unwrap_or_default();

@@ -18,7 +18,7 @@ const ACTIONS: [(&str, Action); 5] = [
     ("retry", Action::Retry),
 ];
 
-/// Most operations on a page, where the file says nothing else.
+/// The default maximum number of operations on a page.
 const MAX_PAGE_SIZE: i32 = 100;
 
 impl Reader<'_> {

@@ -1,4 +1,4 @@
-//! The tables of a dialect's file, as they are written.
+//! The tables of a dialect's file, as written.
 
 use std::collections::BTreeMap;
 
@@ -125,7 +125,7 @@ pub(super) struct EventTable {
 }
 
 impl AnswerTable {
-    /// Whether it has anything of an answer that tells a life.
+    /// Whether it has a key of an answer that is a stream of events.
     pub(super) fn tells(&self) -> bool {
         !self.event.is_empty()
             || self.events.is_some()

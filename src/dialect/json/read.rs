@@ -1,4 +1,4 @@
-//! Documents as values of templates.
+//! Converts documents to values of templates.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use super::{MAX_DEPTH, Texts};
 pub(super) struct Container {
     /// The whole document.
     document: Arc<str>,
-    /// Where this one stands in it.
+    /// Its place in the document.
     range: Range<usize>,
     members: DynObject,
 }
@@ -44,7 +44,7 @@ impl Container {
     }
 }
 
-/// A number that no float and no integer holds.
+/// A number that neither a float nor an integer represents.
 #[derive(Debug)]
 pub(super) struct Number(pub(super) Box<str>);
 
@@ -58,7 +58,7 @@ impl Object for Number {
     }
 }
 
-/// The value of a text that is JSON; none where it is nested too deeply. The texts of its floats are kept in `texts`.
+/// The value of a JSON text; `None` if it is nested too deeply. Adds the texts of its floats to `texts`.
 pub(super) fn read(text: &str, texts: &mut Texts) -> Option<Value> {
     let mut reader = Reader { document: text.into(), tokens: Tokens::of(text), texts };
     let first = reader.tokens.next()?;
@@ -116,7 +116,7 @@ impl Reader<'_> {
     }
 
     fn number(&mut self, text: &str) -> Value {
-        // A float can be -0.
+        // Only a float can be -0.
         let is_integer = text != "-0" && text.bytes().all(|it| it.is_ascii_digit() || it == b'-');
         if is_integer {
             let small = text.parse::<i64>().map(Value::from);

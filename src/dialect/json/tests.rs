@@ -36,7 +36,7 @@ fn numbers_come_through_as_they_were_written() {
     let text = "{{ result.json[1] }} {{ result.json[3] }} {{ result.json[2] }}";
     assert_eq!(made(Form::Text, text, NUMBERS), "1.10 -0 1e400");
     assert_eq!(made(Form::Markup, text, NUMBERS), "1.10 -0 1e400");
-    // One value that is written in two ways is not told apart by itself, and is in what it stands in.
+    // A value with two texts is ambiguous by itself, but not within its container.
     let both = "{\"a\": 1.1, \"b\": 1.10}";
     assert_eq!(made(Form::Json, "{{ result.json.b }}", both), "1.1");
     assert_eq!(made(Form::Json, "{{ result.json }}", both), both.replace(' ', ""));

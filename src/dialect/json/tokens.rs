@@ -1,8 +1,8 @@
-//! The pieces of a JSON text.
+//! The tokens of a JSON text.
 
 use serde::de::IgnoredAny;
 
-/// A piece of a JSON text.
+/// A token of a JSON text.
 #[derive(Clone, Copy)]
 pub(super) enum Token<'a> {
     /// One of `{}[]:,`.
@@ -13,10 +13,10 @@ pub(super) enum Token<'a> {
     Word(&'a str),
 }
 
-/// The pieces of a text that is JSON.
+/// The tokens of a valid JSON text.
 pub(super) struct Tokens<'a> {
     text: &'a str,
-    /// Where the next one begins.
+    /// The offset of the next one.
     pub(super) at: usize,
 }
 
@@ -58,8 +58,8 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// A JSON text without spaces, its strings as this program writes them and its numbers as they are. An error where it
-/// is not JSON.
+/// A JSON text without spaces, its strings as this program writes them and its numbers unchanged. An error if it is not
+/// JSON.
 pub(in crate::dialect) fn compact(text: &str) -> Result<String, serde_json::Error> {
     serde_json::from_str::<IgnoredAny>(text)?;
     let mut made = String::with_capacity(text.len());

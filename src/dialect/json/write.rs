@@ -8,12 +8,12 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value,
 use super::read::{Container, Number};
 use super::{MAX_DEPTH, Texts, View};
 
-/// Has the environment write values as those of a view without documents.
+/// Makes the environment write values as for a view without documents.
 pub(in crate::dialect) fn install(environment: &mut Environment<'static>) {
     install_with(environment, &Arc::default());
 }
 
-/// The environment for a view, where it needs one of its own.
+/// The environment for a view, if it needs one of its own.
 pub(in crate::dialect) fn environment_for(
     environment: &Environment<'static>,
     view: &Value,
@@ -33,7 +33,7 @@ fn install_with(environment: &mut Environment<'static>, texts: &Arc<Texts>) {
             return filters::tojson(value, indent, arguments);
         }
         let json = written(value, &known)?;
-        // None of these stands outside strings.
+        // Outside strings, JSON has none of these characters.
         let escapes = [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026"), ('\'', "\\u0027")];
         let escape = |json: String, (from, to)| json.replace::<char>(from, to);
         Ok(Value::from_safe_string(escapes.into_iter().fold(json, escape)))
@@ -58,7 +58,7 @@ fn format(
     }
 }
 
-/// The text of a number of a document.
+/// The text of a number in a document.
 fn number(value: &Value, texts: &Texts) -> Option<String> {
     if value.is_number() && !value.is_integer() {
         let float = f64::try_from(value.clone()).ok()?;

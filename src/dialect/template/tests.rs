@@ -21,7 +21,7 @@ fn values_cannot_break_a_json_document() {
     let text = made(Form::Json, "{\"a\": {{ a }}, \"b\": [{{ a ~ 'x' }}]}", view).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json, serde_json::json!({"a": hostile, "b": [format!("{hostile}x")]}));
-    // Where the author has put it between quotes, it is refused rather than trusted.
+    // A value between the author's quotes is refused rather than trusted.
     assert!(made(Form::Json, "{\"a\": \"{{ a }}\"}", context! { a => "x" }).is_err());
 }
 

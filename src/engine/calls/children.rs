@@ -5,7 +5,7 @@ use crate::engine::request::EngineError;
 use crate::operation::{ChildCounts, OperationId, TenantId};
 
 impl Engine {
-    /// How many children these batches have, in the order asked; a moment old where somebody else has just asked.
+    /// The counts of these batches' children, in the order given; a moment old if another caller has just asked.
     pub async fn children(
         &self,
         batches: Vec<(TenantId, OperationId)>,
@@ -23,7 +23,7 @@ impl Engine {
         Ok(known.into_iter().filter_map(|known| known.or_else(|| counted.next())).collect())
     }
 
-    /// The same as it is now.
+    /// The present counts of these batches' children.
     pub async fn count_children(
         &self,
         batches: Vec<(TenantId, OperationId)>,
@@ -42,7 +42,7 @@ impl Engine {
         self.shared.counts().has_kind(|kind| kind.is_of_batches())
     }
 
-    /// Returns when a batch was submitted here since this was last asked.
+    /// Returns when a batch has been submitted here since the last call.
     pub async fn batch_submitted(&self) {
         self.shared.children.submitted().await;
     }

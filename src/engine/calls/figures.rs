@@ -1,4 +1,4 @@
-//! What the whole server has at a moment, whichever tenant's: the numbers of metrics.
+//! The whole server's present numbers, over all tenants, for metrics.
 
 use std::collections::BTreeMap;
 
@@ -6,19 +6,19 @@ use super::Engine;
 use crate::engine::dispatch::roster::WorkerState;
 use crate::operation::{Kind, TenantId};
 
-/// What the server has at a moment.
+/// The server's present numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
-    /// Operations that wait for an attempt and those with a running one, by kind.
+    /// Queued operations and operations with a running attempt, by kind.
     pub kinds: BTreeMap<Kind, (u64, u64)>,
-    /// Sessions of workers at this server, by what they do.
+    /// Sessions of workers connected to this server, by state.
     pub sessions: BTreeMap<WorkerState, usize>,
-    /// Attempts that those workers may run at once.
+    /// The attempts that those workers may run at once.
     pub places: usize,
 }
 
 impl Engine {
-    /// What the server has now. Where others share the store, their operations are among it and their sessions are not.
+    /// The present numbers. With replicas, they include other replicas' operations but not their sessions.
     pub fn figures(&self) -> Figures {
         let kinds = self.shared.counts().by_kind();
         let of = |live: crate::engine::commit::counts::Live| {
@@ -32,7 +32,7 @@ impl Engine {
         }
     }
 
-    /// The tenants and kinds of which most operations wait.
+    /// The tenants and kinds with the most queued operations.
     pub fn longest_queues(&self, most: usize) -> Vec<(TenantId, Kind)> {
         let queues = self.shared.counts().longest_queues(most).into_iter();
         queues.map(|key| (key.tenant, key.kind)).collect()

@@ -1,4 +1,4 @@
-//! The engine's beginning, and its task.
+//! Opens the engine and runs its task.
 
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -32,7 +32,7 @@ pub struct EngineTask {
 }
 
 impl EngineTask {
-    /// Works until `stop`, then finishes what has come in.
+    /// Runs until `stop`, then finishes the requests that have arrived.
     pub async fn run(self, stop: CancellationToken) {
         let Self { committer, requests, hints, tail, sharer } = self;
         let (hints, tail) = (hints.run(stop.clone()), tail.run(stop.clone()));
@@ -41,7 +41,7 @@ impl EngineTask {
 }
 
 impl Engine {
-    /// Rebuilds from the store what is kept in memory.
+    /// Opens the engine, and rebuilds from the store the state that is in memory only.
     pub async fn open(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -67,7 +67,7 @@ impl Engine {
             spans: config.spans.clone(),
             limits: RwLock::new(Arc::clone(&config.limits)),
         });
-        // What is admitted always finds a place, beside as much else.
+        // An admitted request always finds a place, beside as many others.
         let (sender, requests) = mpsc::channel(2 * config.queued_requests);
         let engine = Self {
             shared: Arc::clone(&shared),

@@ -18,16 +18,16 @@ use crate::operation::{
 };
 use crate::store::shared::OtherWorker;
 
-/// How long the store's information about other replicas' workers is used.
+/// How long the store's answer about other replicas' workers is used.
 const FRESH: Duration = Duration::from_secs(1);
-/// Most workers of other replicas that are looked at.
+/// The maximum number of other replicas' workers that are read.
 const MOST_OTHERS: usize = 10_000;
-/// Most kinds that a message names.
+/// The maximum number of kinds that a message names.
 const MOST_NAMED: usize = 8;
-/// Most characters of an error that a message repeats.
+/// The maximum number of characters of an error that a message repeats.
 const MOST_ERROR: usize = 200;
 
-/// The workers of other replicas, as the store has them.
+/// The workers of other replicas, as stored.
 #[derive(Clone, Debug)]
 pub struct OtherWorkers(Arc<[OtherWorker]>);
 
@@ -36,46 +36,46 @@ pub struct OtherWorkers(Arc<[OtherWorker]>);
 pub struct WorkerFigures {
     /// The worker's name for itself.
     pub worker: WorkerId,
-    /// Whether it works for every tenant.
+    /// Whether the worker executes every tenant's operations.
     pub is_shared: bool,
     /// Whether it is connected to another replica.
     pub is_elsewhere: bool,
-    /// The kinds that it serves.
+    /// The kinds that the worker serves.
     pub kinds: Arc<[Kind]>,
-    /// Attempts that it runs at once, at most.
+    /// The maximum number of attempts that the worker runs at once.
     pub places: usize,
-    /// Attempts that it runs.
+    /// The number of attempts that the worker runs.
     pub running: usize,
     /// Its state.
     pub state: WorkerState,
-    /// When it connected, if that is known here.
+    /// When the worker connected, if this replica knows.
     pub since: Option<Timestamp>,
 }
 
-/// How much there is of a kind.
+/// The numbers of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindFigures {
     /// The kind.
     pub kind: Kind,
-    /// Operations that wait for an attempt.
+    /// Queued operations.
     pub queued: u64,
     /// Operations with a running attempt.
     pub running: u64,
     /// Workers that serve it.
     pub workers: usize,
-    /// Operations that were submitted in the last minute.
+    /// Operations submitted in the last minute.
     pub submitted: u64,
-    /// Attempts that were started in the last minute.
+    /// Attempts started in the last minute.
     pub started: u64,
-    /// Operations that have ended in the last minute.
+    /// Operations that ended in the last minute.
     pub ended: u64,
-    /// Those of them that FAILED.
+    /// Operations that ended as FAILED in the last minute.
     pub failed: u64,
-    /// How long the latest attempts waited from when they might begin, as this server has started them.
+    /// How long the latest attempts that this server started had waited since they became due.
     pub waits: Option<Percentiles>,
-    /// How long the latest attempts took, as this server has seen them end.
+    /// How long the latest attempts took that this server saw end.
     pub attempts: Option<Percentiles>,
-    /// Whether none of its operations are started.
+    /// Whether the kind is paused, so that none of its operations start.
     pub is_paused: bool,
 }
 
@@ -96,7 +96,7 @@ impl OtherWorkers {
 }
 
 impl Engine {
-    /// The workers of other replicas: none where this process has the store to itself, or the store does not answer.
+    /// The workers of other replicas; none if this process alone has the store, or if the store does not respond.
     pub async fn other_workers(&self) -> OtherWorkers {
         let Some(store) = self.shared.store.shared() else { return OtherWorkers(Arc::from([])) };
         let now = self.shared.clock.moment();
@@ -115,7 +115,7 @@ impl Engine {
         OtherWorkers(others)
     }
 
-    /// How many other replicas there are; `None` where this process has the store to itself, or the store does not say.
+    /// The number of other replicas; `None` if this process alone has the store, or if the store does not respond.
     pub async fn other_replicas(&self) -> Option<u64> {
         self.shared.store.shared()?.others().await.ok()
     }
@@ -166,7 +166,7 @@ impl Engine {
         format!("no worker serves {} ({serving})", key.kind)
     }
 
-    /// The limit on running attempts that holds the operation back, if one does as far as is known here.
+    /// The limit on running attempts that holds the operation back, as far as this replica knows.
     fn full(&self, operation: &Operation) -> Option<(RunningLimit, Place)> {
         let submission = &operation.submission;
         let limits = self.shared.limits().running(&submission.tenant, &submission.kind);
@@ -175,7 +175,7 @@ impl Engine {
             let place = limit.place(submission)?;
             let taken = match (counts, &place) {
                 (true, _) => self.shared.roster().taken(&place),
-                // Where others start attempts as well, the store is asked now and then, and not by labels.
+                // With replicas the store counts, now and then, but not by labels.
                 (false, Place { label: Some(_), .. }) => 0,
                 (false, Place { tenant, kind: None, .. }) => {
                     self.shared.counts().live_of_tenant(tenant).running
@@ -189,7 +189,7 @@ impl Engine {
         })
     }
 
-    /// How long the latest attempts of the operation's queue waited and took, as this server has seen them.
+    /// How long the latest attempts of the operation's queue waited and took, as this server saw them.
     pub fn latest_durations(
         &self,
         operation: &Operation,
@@ -218,8 +218,8 @@ impl Engine {
         workers
     }
 
-    /// The tenant's kinds: those with operations that are not done or have ended lately, those that a worker serves, and
-    /// those that are paused.
+    /// The tenant's kinds: those with operations that are not done or have ended recently, those that a worker serves,
+    /// and those that are paused.
     pub fn kinds(&self, tenant: &TenantId, others: &OtherWorkers) -> Vec<KindFigures> {
         let scope = Scope::from(tenant.clone());
         let now = self.shared.clock.moment();
@@ -233,7 +233,7 @@ impl Engine {
             .map(|(kind, live)| (kind.clone(), figures_of(kind.clone(), live, seen(&kind))))
             .collect();
         drop(counts);
-        // The committer waits for the roster, so it is not held longer than it takes to copy from it.
+        // The committer waits for the roster's lock, so it is held only to copy.
         let here = self.shared.roster().serving(&scope);
         let elsewhere = others.of(&scope).flat_map(|it| it.kinds.iter().map(|kind| (kind, 1)));
         for (kind, workers) in here.iter().map(|(kind, count)| (kind, *count)).chain(elsewhere) {
@@ -275,7 +275,7 @@ impl From<WorkerRecord> for WorkerFigures {
     }
 }
 
-/// It waits for a time: its start time, or the end of a pause after an attempt that failed.
+/// The operation waits for its start time, or for the end of the pause after a failed attempt.
 fn until(operation: &Operation, not_before: Timestamp) -> Waiting {
     let (reason, message) = match &operation.life.last_error {
         None => (WaitReason::Scheduled, "its start time has not come".to_owned()),

@@ -1,4 +1,4 @@
-//! Watches, of one operation and over a filter.
+//! Watches of one operation, and watches over a filter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::operation::{Operation, OperationId, Revision, Scope};
 use crate::store::log::SigningKey;
 use crate::store::shared::{Listening, Topic};
 
-/// How long a watch waits until changes of other replicas can be heard.
+/// How long a new watch waits for its subscription to hints of other replicas.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Engine {
-    /// Watches an operation from `after`, or from its present state. The operation as it was found comes
-    /// along, for checks.
+    /// Watches an operation from `after`, or from its present state. Also returns the operation as it was found,
+    /// for checks.
     pub async fn watch(
         &self,
         scope: &Scope,
@@ -28,7 +28,7 @@ impl Engine {
         after: Option<Revision>,
         include_progress: bool,
     ) -> Result<(Watcher, Operation), EngineError> {
-        // Interest first, then the question: nothing can fall in between.
+        // Subscribe before reading, so that no change is missed in between.
         let subscription = self.shared.hub.subscribe(id);
         let listening = self.listen(Topic::Operation(id)).await?;
         let at_hand = after.and_then(|after| self.at_hand(scope, id, after));
@@ -44,15 +44,15 @@ impl Engine {
         Ok((watcher.caught_up(transitions), found))
     }
 
-    /// What a client that has seen an operation up to `after` has missed, where that needs no store. It may be a commit
-    /// behind what others have seen: this watch is told of that commit.
+    /// What a client that has seen an operation up to `after` has missed, if that needs no read of the store. It may be
+    /// one commit behind what other clients have seen: this watch will deliver that commit.
     fn at_hand(
         &self,
         scope: &Scope,
         id: OperationId,
         after: Revision,
     ) -> Option<(Operation, Vec<Committed>)> {
-        // Others may have committed what is not in the cache.
+        // The cache does not have what other replicas have committed.
         let is_alone = self.shared.store.shared().is_none();
         let found = is_alone.then(|| self.shared.cache.since(id, after)).flatten();
         let (operation, transitions) = found?;
@@ -60,8 +60,8 @@ impl Engine {
         is_within.then(|| (Operation::clone(&operation), transitions))
     }
 
-    /// Watches what was submitted to be watched: a new operation from its first transition on, and without asking the store
-    /// unless others write to it as well; one that was there before from its present state.
+    /// Watches a submission of [`Engine::submit_watched`]: a new operation from its first transition on, without a read
+    /// of the store if this process is the only writer; one that existed before from its present state.
     pub async fn follow(
         &self,
         submitted: Submitted,
@@ -74,7 +74,7 @@ impl Engine {
         };
         let listening = self.listen(Topic::Operation(id)).await?;
         if listening.is_some() {
-            // What others did before they could be heard.
+            // Finds what other replicas changed before the subscription took effect.
             let found = self.get(&scope, id).await?;
             self.shared.hub.known(id, found.life.revision);
         }
@@ -83,7 +83,7 @@ impl Engine {
         Ok(Watcher::new(shared, subscription, operation, None, include_progress, listening))
     }
 
-    /// Asks for hints of other replicas, and waits until they arrive.
+    /// Subscribes to hints of other replicas, and waits until the subscription takes effect.
     async fn listen(&self, topic: Topic) -> Result<Option<Listening>, EngineError> {
         let Some(store) = self.shared.store.shared() else { return Ok(None) };
         let mut listening = store.listen(topic);
@@ -97,7 +97,7 @@ impl Engine {
         }
     }
 
-    /// Watches all operations of a tenant, or of all, that match.
+    /// Watches all matching operations of the scope.
     pub fn feed(
         &self,
         scope: impl Into<Scope>,
@@ -108,8 +108,8 @@ impl Engine {
         Feed::new(Arc::clone(&self.shared), scope.into(), filter, include_progress, start)
     }
 
-    /// Changes when something may have been committed: a reason to read the log. Where other replicas write as well, not
-    /// whenever they do.
+    /// Changes when something may have been committed: a reason to read the log. Commits of other replicas do not
+    /// always change it.
     pub fn commits(&self) -> watch::Receiver<()> {
         self.shared.hub.chain().touched()
     }

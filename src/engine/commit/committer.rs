@@ -1,7 +1,7 @@
 //! The one road of every change: take, load, decide, commit, then notify.
 //!
-//! One task owns all mutable state, so nothing is locked. Whatever has come in while the last commit was being synced
-//! forms the next one: no delay when idle, one sync for hundreds of changes under load. Nothing leaves this task
+//! One task owns all mutable state, so nothing is locked. The requests that arrived while the last commit was being
+//! synced form the next one: no delay when idle, one sync for hundreds of changes under load. Nothing leaves this task
 //! before its commit is durable.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -29,21 +29,21 @@ use crate::engine::{EngineConfig, Shared};
 use crate::operation::{OperationId, Revision, SessionId};
 use crate::store::{Batch, Committed, StoreError};
 
-/// Most requests that are received at once.
+/// The maximum number of requests that are received at once.
 const MAX_BATCH: usize = 1_024;
-/// Most attempts that one commit starts.
+/// The maximum number of attempts that one commit starts.
 const MAX_STARTS: usize = 512;
 /// Workers send this many heartbeats within a lease duration.
 const HEARTBEATS_PER_LEASE: u32 = 3;
-/// Pauses of an outage are so much shorter than a lease where others would take our sessions for lost.
+/// With replicas, pauses of an outage are at most a lease divided by this; after longer ones sessions would seem lost.
 const PAUSES_PER_LEASE: u32 = 6;
 
 /// A commit that did not succeed.
 struct Failed {
     error: StoreError,
-    /// If it may have happened all the same.
+    /// Set if the commit may have been written all the same.
     doubt: Option<InDoubt>,
-    /// The works, by number, that another writer was in the way of.
+    /// The works, by number, that touch what another writer changed or locked.
     colliding: BTreeSet<usize>,
     /// The rows that it would have written, with the stored revisions.
     written: Vec<(OperationId, Option<Revision>)>,
@@ -56,7 +56,7 @@ pub(crate) struct Committer {
     planner: Planner,
     outage: Outage,
     in_doubt: Option<InDoubt>,
-    /// When the loop was last seen to run.
+    /// When the loop was last known to run.
     ran_at: Moment,
 }
 
@@ -71,12 +71,12 @@ impl Committer {
         Self { shared, lease_duration, planner, outage, in_doubt: None, ran_at }
     }
 
-    /// Rebuilds from the store what is kept in memory only.
+    /// Rebuilds from the store the state that is in memory only.
     pub(crate) async fn recover(&mut self) -> Result<(), StoreError> {
         self.planner.recover().await
     }
 
-    /// Works until `stop`, then finishes what has come in, and ends.
+    /// Runs until `stop`, then finishes the requests that have arrived, and ends.
     pub(crate) async fn run(
         mut self,
         mut requests: mpsc::Receiver<Request>,
@@ -98,7 +98,7 @@ impl Committer {
                     () = self.shared.clock.sleep_until(wake.time()) => {}
                 }
             }
-            // What has come in meanwhile may be another tenant's, whose turn it is.
+            // A request that has arrived meanwhile may be another tenant's, whose turn it is.
             while let Ok(request) = requests.try_recv() {
                 received.push(request);
             }
@@ -112,7 +112,7 @@ impl Committer {
         (self.shared.clock.now(), self.shared.clock.moment())
     }
 
-    /// When there is something to do without a request.
+    /// When to act without a request.
     fn next_wake(&mut self) -> Wake {
         match self.outage.next_try() {
             Some(at) => Wake::at_moment(at),
@@ -123,7 +123,7 @@ impl Committer {
         }
     }
 
-    /// One commit, if there is anything to commit; more if works have to go apart.
+    /// Makes one commit, if there is anything to commit; several if works must be separated.
     async fn round(&mut self, requests: Vec<Request>) {
         let now = self.now();
         self.forgive_gap(now.1);
@@ -152,7 +152,7 @@ impl Committer {
     }
 
     /// A process that was not running, or waited for its disk, could not receive heartbeats: after such a gap every
-    /// session here has one lease duration to be heard in.
+    /// session here gets one full lease duration.
     fn forgive_gap(&mut self, moment: Moment) {
         let gap = moment.since(self.ran_at);
         self.ran_at = moment;
@@ -161,12 +161,12 @@ impl Committer {
         }
     }
 
-    /// Commits works together, and apart from each other where they lose races or cannot be written.
+    /// Commits works together; separates those that lose races or cannot be written.
     async fn commit_all(&mut self, works: Vec<Work>, mut lost: Vec<SessionId>, now: Now) {
         let mut rounds = VecDeque::from(Round::in_order(works, MAX_STARTS));
         let mut suspects = Suspects::default();
         while let Some(round) = rounds.pop_front() {
-            // What was found to be lost is kept from others until the first of these only.
+            // Lost sessions are reserved for this replica only until the first of these commits, which ends them.
             let failed = match self.try_commit(&round, std::mem::take(&mut lost), now).await {
                 Ok(answers) => {
                     let works = round.into_works().into_iter();
@@ -182,7 +182,7 @@ impl Committer {
                 }
                 StoreError::Locked(ids) => {
                     if failed.colliding.is_empty() {
-                        // It is among what starts.
+                        // The locked operation is among those that would start.
                         self.planner.set_aside(ids, now.1);
                     }
                     Loss::Lock(failed.colliding)
@@ -215,7 +215,7 @@ impl Committer {
         }
     }
 
-    /// Loads, decides, commits and settles. Nothing has happened when it fails, unless there is doubt.
+    /// Loads, decides, commits and settles. On failure nothing was written, unless the commit is in doubt.
     async fn try_commit(
         &mut self,
         round: &Round,
@@ -253,7 +253,7 @@ impl Committer {
         Ok(answers)
     }
 
-    /// The sessions that the round sends what they missed, if any.
+    /// Takes the sessions that this round notifies of what they missed, if it notifies any.
     fn take_told(&mut self, round: &Round) -> ResumedSessions {
         match round.starts() {
             0 => ResumedSessions::default(),
@@ -278,8 +278,8 @@ impl Committer {
         Failed { error, doubt: None, colliding, written }
     }
 
-    /// A commit failed: nothing more is decided until the store takes writes again. Returns what the callers are
-    /// told.
+    /// Begins an outage after a failed commit: nothing more is decided until the store accepts writes again. Returns
+    /// the callers' error.
     fn begin_outage(&mut self, error: &StoreError, doubt: Option<InDoubt>) -> EngineError {
         let now = self.now();
         self.shared.health.failing(error.to_string(), now);
@@ -291,7 +291,7 @@ impl Committer {
         not_writable()
     }
 
-    /// Whether anything can be decided now. Tries the store when it is time to.
+    /// Whether the store accepts writes, as far as is known. Tries the store when a try is due.
     async fn is_up(&mut self) -> bool {
         let Some(try_at) = self.outage.next_try() else { return true };
         if try_at > self.shared.clock.moment() {
@@ -318,7 +318,7 @@ impl Committer {
         Ok(())
     }
 
-    /// Does what would have been done, had the outcome been known at once.
+    /// Completes or undoes a commit whose outcome has become known.
     fn clear_up(&mut self, in_doubt: InDoubt, committed: Option<&Committed>) {
         let since = self.planner.workforce().dispatcher().resumed_mut();
         let Some(committed) = committed else {
@@ -327,7 +327,7 @@ impl Committer {
         };
         let (draft, messages) = in_doubt.happened(since);
         self.planner.committed(&draft, messages, committed);
-        // Another replica may have gone on from there.
+        // Another replica may have changed them since.
         draft.touched().for_each(|id| self.shared.cache.remove(id));
     }
 }

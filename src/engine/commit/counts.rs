@@ -1,6 +1,6 @@
-//! Counts of operations that are not done, in all and by queue, and of those that ended recently. They decide
-//! whether there is room for new ones, and show operators each kind. Each transition costs the same, however many
-//! there are.
+//! Counts of operations that are not done, in total and by queue, and of those that ended recently. They decide
+//! whether there is room for new ones, and show operators each kind. A transition's cost does not depend on the number
+//! of operations.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -32,7 +32,7 @@ pub(crate) struct Live {
     pub(crate) running: u64,
 }
 
-/// Submissions that a draft has taken in.
+/// The submissions that a draft has accepted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Added {
     all: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Added {
 }
 
 impl Counts {
-    /// At most `most` operations that are not done.
+    /// Allows at most `most` operations that are not done.
     pub(crate) fn new(most: u64) -> Self {
         let (of, of_tenant) = (HashMap::new(), HashMap::new());
         Self { most, all: 0, of, of_tenant, recent: Recent::default() }
@@ -51,12 +51,12 @@ impl Counts {
         self.all
     }
 
-    /// How many more there may be.
+    /// How many more operations are allowed.
     pub(crate) fn room(&self) -> u64 {
         self.most.saturating_sub(self.all)
     }
 
-    /// Takes in one more submission, if there is room for it.
+    /// Accepts one more submission, if the limits allow it.
     pub(crate) fn submit(
         &self,
         new: &NewOperation,
@@ -108,7 +108,7 @@ impl Counts {
         self.of_tenant.get(tenant).copied().unwrap_or_default()
     }
 
-    /// The tenant's kinds with operations that are not done or that have ended lately, by name.
+    /// The tenant's kinds with operations that are not done or that have ended recently, by name.
     pub(crate) fn kinds(&self, tenant: &TenantId, now: Moment) -> BTreeMap<Kind, Live> {
         let mut kinds: BTreeMap<Kind, Live> = BTreeMap::new();
         for (key, live) in self.of.iter().filter(|(key, _)| key.tenant == *tenant) {
@@ -120,17 +120,17 @@ impl Counts {
         kinds
     }
 
-    /// What has become of a queue lately.
+    /// A queue's recent numbers.
     pub(crate) fn seen(&self, key: &QueueKey, now: Moment) -> Seen {
         self.recent.seen(key, now)
     }
 
-    /// Whether anything is not done of such a kind.
+    /// Whether any kind that matches has operations that are not done.
     pub(crate) fn has_kind(&self, is_it: impl Fn(&Kind) -> bool) -> bool {
         self.of.iter().any(|(key, live)| live.all > 0 && is_it(&key.kind))
     }
 
-    /// What is not done of each kind, whichever tenant's.
+    /// Operations that are not done by kind, over all tenants.
     pub(crate) fn by_kind(&self) -> BTreeMap<Kind, Live> {
         let mut kinds: BTreeMap<Kind, Live> = BTreeMap::new();
         for (key, live) in &self.of {
@@ -144,7 +144,7 @@ impl Counts {
         kinds
     }
 
-    /// The queues in which most operations wait, at most `most` of them.
+    /// The queues with the most waiting operations, at most `most` of them.
     pub(crate) fn longest_queues(&self, most: usize) -> Vec<QueueKey> {
         let waiting = |live: &Live| live.all.saturating_sub(live.running);
         let mut queues: Vec<(u64, &QueueKey)> =
@@ -154,7 +154,7 @@ impl Counts {
         queues.into_iter().take(most).map(|(_, key)| key.clone()).collect()
     }
 
-    /// One that is not done was found at start.
+    /// Counts an unfinished operation that was found at start.
     pub(crate) fn found(&mut self, key: QueueKey, is_running: bool) {
         self.all += 1;
         self.change(key, |live| {
@@ -163,7 +163,7 @@ impl Counts {
         });
     }
 
-    /// A transition was committed.
+    /// Counts a committed transition.
     pub(crate) fn committed(&mut self, transition: &Transition, now: Moment) {
         let Transition { before, after, event_type, .. } = transition;
         let key = QueueKey::of(after);
@@ -188,7 +188,7 @@ impl Counts {
         change_entry(self.of.entry(key), &change);
     }
 
-    /// The store has counted.
+    /// Replaces the counts by the store's.
     pub(crate) fn set(&mut self, counts: Vec<Outstanding>) {
         self.all = counts.iter().map(|of| of.count).sum();
         self.of.clear();
@@ -202,7 +202,7 @@ impl Counts {
     }
 }
 
-/// Nothing is kept of what has nothing.
+/// Entries that become empty are removed.
 fn change_entry<K>(entry: Entry<'_, K, Live>, change: impl Fn(&mut Live)) {
     let mut entry = match entry {
         Entry::Occupied(entry) => entry,

@@ -4,13 +4,13 @@ use crate::engine::dispatch::dispatcher::Outgoing;
 use crate::engine::dispatch::resumed::ResumedSessions;
 use crate::engine::round::draft::Draft;
 
-/// While there is doubt the draft is neither settled nor undone: what it took from the queue stays taken, its leases are
-/// not given out, and it is not published. Sessions may come and go meanwhile.
+/// A commit in doubt. Its draft is neither settled nor undone: the operations that it took from the queue stay taken,
+/// its leases are not assigned, and nothing is published. Sessions may come and go meanwhile.
 #[derive(Debug)]
 pub(super) struct InDoubt {
     draft: Draft,
     messages: Vec<Outgoing>,
-    /// The sessions that the messages tell what they missed.
+    /// The sessions that the messages notify of what they missed.
     resumed: ResumedSessions,
 }
 
@@ -19,16 +19,16 @@ impl InDoubt {
         Self { draft, messages, resumed }
     }
 
-    /// It happened: the writes, and the receivers to notify. A session that was resumed `since` learned everything when
-    /// it resumed.
+    /// The commit was written: returns the draft, and the messages to send. A session that was resumed `since` learned
+    /// everything when it resumed.
     pub(super) fn happened(self, since: &ResumedSessions) -> (Draft, Vec<Outgoing>) {
         let Self { draft, mut messages, .. } = self;
         messages.retain(|message| !since.contains(message.session));
         (draft, messages)
     }
 
-    /// It did not: what is to be undone. Nobody was told anything, so that those who missed something, with those that
-    /// were resumed `since`, still do.
+    /// The commit was not written: returns the draft to undo. No session was notified, so sessions that missed
+    /// something still do, as do those that were resumed `since`.
     pub(super) fn did_not_happen(self, since: &mut ResumedSessions) -> Draft {
         since.put_back(self.resumed);
         self.draft
@@ -52,7 +52,7 @@ mod tests {
         SessionId::from_uuid(Uuid::from_u128(number))
     }
 
-    /// Sessions, each with the operation of which its worker knows the first attempt.
+    /// Sessions, each with the operation whose first attempt its worker knows.
     fn resumed(sessions: &[(u128, u128)]) -> ResumedSessions {
         let mut resumed = ResumedSessions::default();
         for (number, running) in sessions {
@@ -61,7 +61,7 @@ mod tests {
         resumed
     }
 
-    /// The cancel of an operation, of which two sessions are told; the first of them has missed other things as well.
+    /// The cancel of an operation, with messages to two sessions; the first of them has missed other messages as well.
     fn in_doubt() -> InDoubt {
         let mut draft = Draft::new(at(5), &EngineConfig::default());
         let operation = Arc::new(operation(7, at(0)));
@@ -95,7 +95,7 @@ mod tests {
         let draft = in_doubt().did_not_happen(&mut since);
         assert_eq!(touched(&draft), [id(7)], "it is to be undone");
         assert_eq!(since, resumed(&[(1, 7), (3, 9)]));
-        // It came back once more, and by then its worker knew of another attempt.
+        // The session was resumed once more, and by then its worker knew another attempt.
         let mut since = resumed(&[(1, 8)]);
         in_doubt().did_not_happen(&mut since);
         assert_eq!(since, resumed(&[(1, 8)]));

@@ -1,5 +1,5 @@
-//! Log lines about operations: each transition for debugging, and one line for each that has ended. No contents,
-//! and only the codes of errors.
+//! Log lines about operations: a debug line for each transition, and a line for each operation that has ended. They
+//! have no contents, and of errors only the codes.
 
 use crate::engine::round::transition::Transition;
 use crate::operation::{Operation, Outcome, State, Timestamp};
@@ -20,7 +20,7 @@ pub(super) fn log(transition: &Transition) {
     }
 }
 
-/// The trace that the operation is part of, without the place in it.
+/// The operation's trace id, without the span.
 fn trace_id(operation: &Operation) -> Option<&str> {
     operation.submission.trace.as_ref().and_then(|trace| trace.parent.get(3..35))
 }

@@ -1,5 +1,4 @@
-//! The road of every change: the task that takes, loads, decides, commits and notifies, and its own knowledge of
-//! the store.
+//! The road of every change: the task that takes, loads, decides, commits and notifies, and what it knows of the store.
 
 pub(crate) mod committer;
 pub(crate) mod counts;

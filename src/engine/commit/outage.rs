@@ -1,18 +1,17 @@
-//! The time from a failed commit until the store takes writes again: when to try again. Pure.
+//! The time from a failed commit until the store accepts writes again: when to retry. Pure.
 
 use std::time::Duration;
 
 use crate::engine::clock::Moment;
 
-/// How long after a failure the store is tried again; twice as long after each further failure without a commit in
-/// between.
+/// The pause after the first failure; doubled after each further failure without a commit in between.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Outage {
-    /// While the store takes no writes.
+    /// The next try; `None` while the store accepts writes.
     try_at: Option<Moment>,
     longest: Duration,
     /// Failures since the last commit.
@@ -20,7 +19,7 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
-    /// Pauses last at most `longest`, however many tries have failed.
+    /// `longest` limits every pause, however many tries have failed.
     pub(crate) fn new(longest: Option<Duration>) -> Self {
         let longest = longest.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
         Self { try_at: None, longest, failures: 0 }
@@ -35,18 +34,18 @@ impl Outage {
         self.try_at
     }
 
-    /// A commit failed. What is in doubt is cleared up `at_once`.
+    /// A commit failed. A commit in doubt is resolved `at_once`.
     pub(crate) fn begin(&mut self, now: Moment, at_once: bool) {
         let pause = self.next_pause();
         self.try_at = Some(if at_once { now } else { now.after(pause) });
     }
 
-    /// The store was tried in vain.
+    /// A try failed.
     pub(crate) fn failed_again(&mut self, now: Moment) {
         self.begin(now, false);
     }
 
-    /// The store takes writes.
+    /// The store accepts writes again.
     pub(crate) fn end(&mut self) {
         self.try_at = None;
     }
@@ -96,7 +95,7 @@ mod tests {
         let mut outage = Outage::new(None);
         outage.begin(at(0), true);
         outage.end();
-        // It took a name, and then no commit.
+        // The store claimed a name, but then no commit succeeded.
         outage.begin(at(10), false);
         assert_eq!(outage.next_try(), Some(at(12)));
         outage.end();

@@ -1,4 +1,4 @@
-//! Plans one commit: decides the requests of a round in a draft, and follows what becomes of that draft.
+//! Plans one commit: decides the requests of a round in a draft, and applies the draft's outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Planner {
         &mut self.workforce
     }
 
-    /// Does at once what needs no commit, and makes works of the rest.
+    /// Handles at once the requests that need no commit; turns the rest into works.
     pub(super) fn take(&mut self, request: Request, now: Now, works: &mut Vec<Work>) {
         match request {
             Request::Counts(counts) => self.shared.counts().set(counts),
@@ -64,7 +64,7 @@ impl Planner {
         }
     }
 
-    /// Rebuilds from the store what is kept in memory only.
+    /// Rebuilds from the store the state that is in memory only.
     pub(super) async fn recover(&mut self) -> Result<(), StoreError> {
         let Self { shared, config, workforce, .. } = self;
         match shared.store.shared() {
@@ -84,7 +84,7 @@ impl Planner {
         Draft::new(now.0, &self.config)
     }
 
-    /// Decides the works of a round, and what may start beside them.
+    /// Decides the works of a round, and which attempts start beside them.
     pub(super) async fn plan(
         &mut self,
         round: &Round,
@@ -113,9 +113,9 @@ impl Planner {
         Ok((answers, messages))
     }
 
-    /// Forgets what the cache has of an operation that others may have changed: a change made on it would be refused
-    /// and made again, but that there is nothing to change is decided without the store. Of what a session here holds
-    /// the cache is told.
+    /// Removes an operation from the cache that other replicas may have changed. A stale change would be refused and
+    /// retried, but "nothing to change" is decided without the store. Operations leased to a session here are kept,
+    /// because other replicas report their changes.
     fn drop_uncertain(&mut self, work: &Work) {
         if !self.workforce.is_shared() {
             return;
@@ -150,7 +150,7 @@ impl Planner {
             }
             Work::Own(id, command) => {
                 if let Some(operation) = draft.current(*id) {
-                    // A rejection means that something else came first, which is fine.
+                    // A rejection means that another change came first, which is fine.
                     let _ = self.apply_to(&operation, command, None, draft);
                 }
                 Answer::None
@@ -198,7 +198,7 @@ impl Planner {
         draft.apply(operation, command, result, progress.as_ref())
     }
 
-    /// The draft is durable: everything that others may now know.
+    /// The draft is durable: updates the state in memory, and publishes what was committed.
     pub(super) fn committed(
         &mut self,
         draft: &Draft,
@@ -222,7 +222,7 @@ impl Planner {
             self.shared.progress.clear(transition.after.id());
         }
         for (operation, input, result) in draft.changed() {
-            // Not read with replicas, which may have changed it.
+            // With replicas the cache of a done operation is not read, because others may have changed it.
             if operation.is_done() && self.workforce.is_shared() {
                 self.shared.cache.remove(operation.id());
             } else {
@@ -243,15 +243,15 @@ impl Planner {
         hub.chain().committed(committed, logged);
     }
 
-    /// The draft did not happen.
+    /// The draft was not written: undoes it.
     pub(super) fn abandoned(&mut self, draft: &Draft) {
         self.workforce.dispatcher().abandoned(draft);
         draft.touched().for_each(|id| self.shared.cache.remove(id));
         draft.with_lines().for_each(|id| self.log_books.close(id));
     }
 
-    /// Another writer was first with these operations. What the draft was to write of them tells which are damaged:
-    /// their rows are not what they say.
+    /// Another writer changed these operations first. The revisions that the draft expected show which are damaged: the
+    /// contents of those rows contradict their columns.
     pub(super) fn lost_race(
         &mut self,
         ids: &[OperationId],
@@ -272,7 +272,7 @@ impl Planner {
         }
     }
 
-    /// These works, or what was to start where there are none, cannot be committed even by themselves.
+    /// Gives up works (or, if there are none, the attempts that were to start), which cannot be committed even alone.
     pub(super) fn give_up(
         &mut self,
         works: Vec<Work>,
@@ -298,7 +298,7 @@ impl Planner {
         works.into_iter().for_each(|work| work.refuse(error.clone()));
     }
 
-    /// Timers and dispatch skip these for a while.
+    /// Makes timers and dispatch skip these operations for a while.
     pub(super) fn set_aside(&mut self, ids: &[OperationId], moment: Moment) {
         ids.iter().for_each(|id| self.workforce.quarantine().set_aside(*id, moment));
     }

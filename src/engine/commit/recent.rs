@@ -1,5 +1,5 @@
-//! What has become of each queue lately, as this server has committed it: how much within the last minute, and how long
-//! the latest attempts waited and took.
+//! Each queue's recent numbers, as this server committed them: counts of the last minute, and how long the latest
+//! attempts waited and took.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -9,44 +9,44 @@ use crate::engine::dispatch::queue::QueueKey;
 use crate::metrics::Times;
 use crate::operation::{EventType, Kind, Operation, StateName, TenantId};
 
-/// The time that is looked back over for counts.
+/// The window of the counts.
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
-/// What happens is counted together over this time.
+/// Events within this time are counted together.
 const STEP: Duration = Duration::from_secs(5);
-/// The latest attempts whose times are remembered.
+/// The number of latest attempts whose durations are kept.
 const LATEST: usize = 100;
-/// Queues that may be remembered before those in which nothing has happened lately are looked for.
+/// The number of queues that are kept before those without recent events are removed.
 const SPARE: usize = 1_024;
 
-/// What has happened within the window.
+/// Events within the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Happened {
-    /// Operations that were submitted.
+    /// Submitted operations.
     pub(crate) submitted: u64,
-    /// Attempts that were started.
+    /// Started attempts.
     pub(crate) started: u64,
-    /// Operations that have ended.
+    /// Operations that ended.
     pub(crate) ended: u64,
-    /// Those of them that FAILED.
+    /// Operations that ended as FAILED.
     pub(crate) failed: u64,
 }
 
 /// The median, the 95th and the 99th percentile of the latest durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Percentiles {
-    /// Half of them are at most this.
+    /// Half of the durations are at most this.
     pub p50: Duration,
-    /// 95 % of them are at most this.
+    /// 95 % of the durations are at most this.
     pub p95: Duration,
-    /// 99 % of them are at most this.
+    /// 99 % of the durations are at most this.
     pub p99: Duration,
 }
 
-/// What is known of a queue.
+/// A queue's recent numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) happened: Happened,
-    /// How long the latest attempts waited from when they might begin.
+    /// How long the latest attempts waited since they became due.
     pub(crate) waits: Option<Percentiles>,
     /// How long the latest attempts took.
     pub(crate) attempts: Option<Percentiles>,
@@ -60,7 +60,7 @@ pub(crate) struct Recent {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// The steps in which something happened, oldest first: at most a window of them.
+    /// The steps with events, oldest first: at most a window of them.
     steps: VecDeque<(Moment, Happened)>,
     waits: Latest,
     attempts: Latest,
@@ -120,7 +120,7 @@ impl Queue {
 }
 
 impl Recent {
-    /// A transition was committed.
+    /// Counts a committed transition.
     pub(crate) fn add(
         &mut self,
         key: &QueueKey,
@@ -152,14 +152,14 @@ impl Recent {
         queue.add(happened, now);
     }
 
-    /// What is known of a queue.
+    /// A queue's recent numbers.
     pub(crate) fn seen(&self, key: &QueueKey, now: Moment) -> Seen {
         let Some(queue) = self.of.get(key) else { return Seen::default() };
         let (waits, attempts) = (queue.waits.percentiles(), queue.attempts.percentiles());
         Seen { happened: queue.within(now), waits, attempts }
     }
 
-    /// The tenant's kinds of which operations have ended lately.
+    /// The tenant's kinds whose operations have ended recently.
     pub(crate) fn ended_of(&self, tenant: &TenantId, now: Moment) -> impl Iterator<Item = &Kind> {
         let of = self.of.iter().filter(move |(key, _)| key.tenant == *tenant);
         of.filter(move |(_, queue)| queue.within(now).ended > 0).map(|(key, _)| &key.kind)

@@ -1,4 +1,4 @@
-//! What a server without replicas reads at its start: the queue, the leases, and the counts.
+//! The state that a server without replicas reads at its start: the queue, the leases, and the counts.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::store::{Lookup, Place, StoreError, Unfinished};
 /// How many unfinished operations are read at a time.
 const PAGE: usize = 10_000;
 
-/// Reads what is not done. Leases have one lease duration for their workers to come back.
+/// Reads the operations that are not done. Their workers have one lease duration to resume.
 pub(super) async fn recover(
     shared: &Shared,
     config: &EngineConfig,
@@ -39,7 +39,7 @@ pub(super) async fn recover(
     }
 }
 
-/// An operation that was found takes the place that it had.
+/// Restores the place of an operation that was found.
 fn restore(
     operation: Unfinished,
     (now, moment): Now,
@@ -53,7 +53,7 @@ fn restore(
             dispatcher.queue_mut().add(key, priority, id, not_before, now);
         }
         Place::Leased { session, worker, attempt } => {
-            // The store is one process's: a worker within an earlier one cannot come back.
+            // Only this process uses the store, so a worker within an earlier process cannot resume.
             let expires_at = match session.is_in_process() {
                 true => moment,
                 false => moment.after(session.lease(lease_duration)),
@@ -86,7 +86,7 @@ mod tests {
         QueueKey { tenant: TenantId::default_tenant(), kind }
     }
 
-    /// A dispatcher after a start at 100 s, by a monotonic clock at 10 s, which has found these.
+    /// A dispatcher that started at 100 s of wall time and 10 s of monotonic time, and found these operations.
     fn started(found: impl IntoIterator<Item = (u128, u8, Place)>) -> Dispatcher {
         let mut dispatcher = Dispatcher::default();
         for (number, priority, place) in found {

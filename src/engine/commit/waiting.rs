@@ -1,8 +1,8 @@
-//! The queue of requests for a commit, in turns, so that one tenant's flood does not delay another.
+//! The queue of requests for a commit. Tenants take turns, so that one tenant's flood does not delay another.
 //!
-//! Requests about workers and replicas cost no write of their own and go first. Submissions and commands wait in a
-//! lane for each tenant. Lanes take turns of a few at a time, over commits. While a tenant is busy that asks for little,
-//! a commit takes little of those that ask for much: a new request waits for the current commit, and for its own.
+//! Requests about workers and replicas cost no write of their own and go first. Submissions and commands wait in a lane
+//! for each tenant. Lanes take turns of a few requests, across commits. While a tenant with little to do is busy, a
+//! commit takes little from full lanes: then a new request waits for the current commit and its own, and no longer.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -11,24 +11,24 @@ use crate::engine::clock::Moment;
 use crate::engine::request::Request;
 use crate::operation::Scope;
 
-/// Most submissions and commands of one commit, one request's overshoot excepted.
+/// The maximum number of submissions and commands in one commit; its last request may exceed it.
 const MOST: usize = 1_024;
-/// So many of them may come from lanes with more than a turn while another tenant is busy with less. A commit of these
+/// The maximum from lanes with more than one turn's work while another tenant is busy with less. A commit of these
 /// takes little longer than its sync.
 const MOST_BESIDE: usize = 16;
-/// A tenant that has asked for something counts as busy for so long.
+/// How long a tenant counts as busy after a request.
 const BUSY: Duration = Duration::from_secs(1);
-/// So many of a lane are taken in one turn, one request's overshoot excepted.
+/// The number that a lane may send in one turn; its last request may exceed it.
 const TURN: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
-    /// Requests that need no turn.
+    /// Requests that take no turn.
     first: VecDeque<Request>,
     lanes: HashMap<Scope, VecDeque<Request>>,
-    /// The lanes in which something waits, in the order of their turns.
+    /// The lanes with waiting requests, in the order of their turns.
     turns: VecDeque<Scope>,
-    /// Tenants that are busy, with when that was last seen.
+    /// Busy tenants, with the time of their latest request.
     busy: HashMap<Scope, Moment>,
 }
 
@@ -37,10 +37,10 @@ impl Waiting {
         self.first.is_empty() && self.turns.is_empty()
     }
 
-    /// One more, at that moment.
+    /// Adds a request.
     pub(super) fn push(&mut self, request: Request, now: Moment) {
         let Some(scope) = lane(&request) else { return self.first.push_back(request) };
-        // Workers within the process compete with no tenant.
+        // Workers within this process compete with no tenant.
         if scope != Scope::All {
             self.busy.insert(scope.clone(), now);
         }
@@ -86,20 +86,20 @@ impl Waiting {
                 self.turns.push_back(scope);
             }
         }
-        // Their turn is next.
+        // The lanes that were passed over come first in the next commit.
         passed_over.append(&mut self.turns);
         self.turns = passed_over;
         taken
     }
 
-    /// Whether a tenant that asks for little waits for the commits of other tenants.
+    /// Whether a busy tenant with little to do waits for other tenants' commits.
     fn is_short(&self) -> bool {
         let asks_for_little = |scope: &Scope| !self.lanes.get(scope).is_some_and(is_full);
         self.busy.len() > 1 && self.busy.keys().any(asks_for_little)
     }
 }
 
-/// Whether there is more than a turn's work in a lane.
+/// Whether a lane holds more than one turn's work.
 fn is_full(lane: &VecDeque<Request>) -> bool {
     let mut weight = 0;
     lane.iter().any(|request| {

@@ -1,16 +1,16 @@
-//! The wait for the store's answer to a commit.
+//! Waits for the store's response to a commit.
 
 use std::time::Duration;
 
 use crate::engine::Shared;
 use crate::store::{Batch, Committed, StoreError};
 
-/// A commit that takes longer than so many steps makes the store count as failing until it is over. In steps, because
-/// a process that was stopped meanwhile is no slow store.
+/// A commit that takes longer than this many steps makes the store count as failing until it responds. Steps are
+/// counted, because a process that was stopped meanwhile does not mean that the store is slow.
 const STALLED_STEPS: u32 = 10;
 const STALLED_STEP: Duration = Duration::from_secs(1);
 
-/// Has the store commit a batch, counts it, and reports the store as failing while that takes long.
+/// Commits a batch and counts it; reports the store as failing while the commit takes too long.
 pub(super) async fn write(shared: &Shared, batch: Batch) -> Result<Committed, StoreError> {
     let (meters, clock) = (&shared.meters.commits, &shared.clock);
     let (size, began) = (batch.writes.len() + batch.removals.len(), clock.moment());
@@ -30,7 +30,7 @@ async fn in_time(shared: &Shared, batch: Batch) -> Result<Committed, StoreError>
         committed = &mut commit => return committed,
         () = stalled(shared) => commit.await,
     };
-    // It answers again. What else it may answer begins an outage.
+    // The store responds again, unless with one of these errors, which begin an outage.
     let is_up = !matches!(committed, Err(StoreError::Unavailable(_) | StoreError::Unknown(_)));
     if is_up {
         shared.health.writable(shared.clock.moment());
@@ -38,7 +38,7 @@ async fn in_time(shared: &Shared, batch: Batch) -> Result<Committed, StoreError>
     committed
 }
 
-/// Returns when a commit that was begun before takes too long, which everybody may know by then.
+/// Returns when a commit takes too long; then the store is reported as failing.
 async fn stalled(shared: &Shared) {
     let clock = &shared.clock;
     for _ in 0..STALLED_STEPS {

@@ -1,5 +1,5 @@
-//! Assignments with their inputs. An input is read before its operation starts, so an unreadable one is noticed
-//! before anything is decided.
+//! Assigns operations with their inputs. An input is read before its operation starts, so that an unreadable one is
+//! noticed before anything is decided.
 
 use super::dispatcher::{Dispatcher, Outgoing};
 use super::quarantine::Quarantine;
@@ -12,7 +12,7 @@ use crate::engine::round::load::Loader;
 use crate::operation::{Command, OperationId, SessionId};
 use crate::store::{Lookup, StoreError};
 
-/// Nothing is done any more about an operation that cannot be read or written, and no worker holds it.
+/// Quarantines an operation that cannot be read or written, and forgets its lease.
 pub(super) fn leave_alone(
     dispatcher: &mut Dispatcher,
     quarantine: &mut Quarantine,
@@ -25,8 +25,8 @@ pub(super) fn leave_alone(
     }
 }
 
-/// What resumed sessions missed: assignments that did not arrive, and cancels. An attempt that is to be cancelled and
-/// never reached its worker ends here.
+/// Sends resumed sessions what they missed: assignments that did not arrive, and cancels. An attempt that is to be
+/// cancelled and never reached its worker ends here.
 pub(super) async fn catch_up(
     shared: &Shared,
     (dispatcher, quarantine): (&mut Dispatcher, &mut Quarantine),
@@ -57,12 +57,12 @@ pub(super) async fn catch_up(
                 }
             },
             Missed::Cancel => ToWorker::CancelRequested { operation },
-            // What others keep locked can be told of, and not be written: the end of its grace period ends it.
+            // A locked row can be reported but not written: the end of the grace period will end it.
             Missed::End(_) if quarantine.holds(id, moment) => continue,
             Missed::End(attempt) => {
                 let progress = shared.progress.get(id, attempt);
                 let command = Command::LoseLease { attempt };
-                // A rejection means that something else came first, which is fine.
+                // A rejection means that another change came first, which is fine.
                 let _ = draft.apply(&operation, &command, None, progress.as_ref());
                 continue;
             }
@@ -74,7 +74,7 @@ pub(super) async fn catch_up(
     Ok(messages)
 }
 
-/// Starts operations at the workers for which slots were reserved.
+/// Starts operations in the slots that were reserved for them.
 pub(super) async fn assign(
     matches: Vec<(SessionId, OperationId)>,
     (dispatcher, quarantine): (&mut Dispatcher, &mut Quarantine),
@@ -100,7 +100,7 @@ pub(super) async fn assign(
         });
         match acquired {
             Some(content) => messages.push(Outgoing { session, content }),
-            // Its slot is free for others.
+            // Other queues may use its slot.
             None => dispatcher.mark_starved(),
         }
     }

@@ -1,7 +1,7 @@
-//! Claims queued operations of a shared store for workers here with free slots.
+//! Claims queued operations of a shared store for free slots of workers here.
 //!
-//! Between rounds only the store knows what waits: the queue in memory holds what the current round has queued.
-//! Only queues that may hold more than is known are read, and only as much as there are slots.
+//! Between rounds only the store knows what is queued: the queue in memory has only what the current round has queued.
+//! A claim reads only queues that may have unknown work, and only as much as there are slots.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -17,32 +17,32 @@ use crate::operation::{Kind, OperationId, Scope, SessionId, TenantId, Timestamp}
 use crate::store::StoreError;
 use crate::store::shared::{Listening, SharedStore, Topic, Wanted};
 
-/// When a queue is looked at again of which another replica was just claiming.
+/// When a queue is read again while another replica was claiming from it.
 const CONTENDED: Duration = Duration::from_millis(50);
-/// So many tenants are looked at at once.
+/// How many tenants one lookup returns.
 const TENANTS: usize = 1_000;
 
-/// Reserved slots by queue, a session for each slot.
+/// Reserved slots by queue; a slot is its session's id.
 pub(crate) type Slots = BTreeMap<QueueKey, VecDeque<SessionId>>;
 
-/// Kinds that workers here execute for all tenants, and of which the store may have work of tenants that are not known.
+/// Kinds that workers here execute for all tenants; the store may have work of tenants that are not known here.
 #[derive(Debug, Default)]
 struct Unknown {
     kinds: BTreeSet<Kind>,
-    /// The tenant that was looked at last, where there are more.
+    /// The last tenant that was looked up, if there are more.
     after: Option<TenantId>,
-    /// Whether tenants that were looked at may have got work since.
+    /// Whether tenants that were looked up may have got work since.
     again: bool,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    /// Queues served here that may hold more in the store than is known.
+    /// Served queues of which the store may have work that is not known here.
     may_have_work: HashSet<QueueKey>,
     unknown: Unknown,
-    /// Subscriptions to hints about what workers here serve.
+    /// Subscriptions to hints about the lanes that workers here serve.
     listening: HashMap<Lane, Listening>,
-    /// When the next operation may start that was found not to be due.
+    /// The earliest start time of operations that were not due when they were read.
     next_start: Option<Timestamp>,
 }
 
@@ -51,7 +51,7 @@ impl Claims {
         self.next_start
     }
 
-    /// Whether something may start that was not due before; said once.
+    /// Whether such a start time has passed; resets it.
     pub(crate) fn take_due(&mut self, now: Timestamp) -> bool {
         let is_due = self.next_start.is_some_and(|at| at <= now);
         if is_due {
@@ -60,7 +60,7 @@ impl Claims {
         is_due
     }
 
-    /// The store may hold work for that lane.
+    /// Notes that the store may have work of this lane.
     pub(crate) fn expect(&mut self, lane: Lane) {
         match lane.scope {
             Scope::Tenant(tenant) => {
@@ -73,7 +73,7 @@ impl Claims {
         }
     }
 
-    /// The store may hold work of every queue that is served here.
+    /// Notes that the store may have work of every served lane.
     pub(crate) fn expect_all(&mut self, dispatcher: &mut Dispatcher) {
         for lane in dispatcher.sessions().served() {
             self.expect(lane.clone());
@@ -81,12 +81,12 @@ impl Claims {
         }
     }
 
-    /// Whether the store may hold older work of that queue than memory does.
+    /// Whether the store may have older work of this queue than memory has.
     pub(crate) fn expects(&self, key: &QueueKey) -> bool {
         self.may_have_work.contains(key)
     }
 
-    /// Looks up of which tenants work of the kinds is queued that workers here execute for all.
+    /// Looks up the tenants with queued work of the kinds that workers here execute for all tenants.
     pub(crate) async fn look_up(
         &mut self,
         store: &dyn SharedStore,
@@ -104,7 +104,7 @@ impl Claims {
         let keys = found.found.into_iter().map(|(tenant, kind)| QueueKey { tenant, kind });
         self.may_have_work.extend(keys);
         self.unknown.kinds.iter().for_each(|kind| dispatcher.open(lane(kind)));
-        // The others' turn is in the next round.
+        // Further tenants are looked up in the next round.
         self.unknown.after = found.last;
         if self.unknown.after.is_none() && !std::mem::take(&mut self.unknown.again) {
             self.unknown.kinds.clear();
@@ -112,7 +112,7 @@ impl Claims {
         Ok(())
     }
 
-    /// Claims queued operations for these slots. The draft knows them then.
+    /// Claims queued operations for these slots, and adds them to the draft.
     pub(crate) async fn claim(
         &mut self,
         store: &dyn SharedStore,
@@ -137,7 +137,7 @@ impl Claims {
                     continue;
                 };
                 let operation = Arc::new(operation);
-                // Memory may have it as well: a commit that was undone puts back what it had taken.
+                // Memory may have it too: undoing a commit puts back the operations that it took.
                 dispatcher.queue_mut().claimed(&operation);
                 draft.learn(operation);
                 dispatcher.take(session, &key);
@@ -157,7 +157,7 @@ impl Claims {
         }
         for (key, left) in slots {
             if left.is_empty() || damaged > 0 {
-                // There may be more, for workers that get slots.
+                // There may be more work for workers that get free slots.
                 dispatcher.starve(key);
             } else if claimed.is_ok() && !held.contains(&key) {
                 self.may_have_work.remove(&key);
@@ -165,13 +165,13 @@ impl Claims {
             dispatcher.sessions_mut().settle(left);
         }
         if damaged > 0 {
-            // What is behind the damaged ones is looked for at once.
+            // Operations behind damaged ones are claimed at once.
             dispatcher.spare();
         }
         claimed.map(|_| matches)
     }
 
-    /// Slots for queues by turns, until there are no more slots or queues.
+    /// Reserves slots for queues by turns, until either runs out.
     pub(crate) fn slots(&self, most: usize, dispatcher: &mut Dispatcher) -> Slots {
         let opened = |key: &&QueueKey| dispatcher.opened().contains(&key.kind);
         let opened: Vec<QueueKey> = self.may_have_work.iter().filter(opened).cloned().collect();
@@ -194,7 +194,7 @@ impl Claims {
         slots
     }
 
-    /// What the round has left in the queue is in the store for everybody; returns the queues.
+    /// Leaves the round's queued operations to the store, where every replica finds them; returns their queues.
     pub(crate) fn hand_over(&mut self, queue: &mut Queue) -> Vec<QueueKey> {
         let (keys, next_start) = queue.take_all();
         self.next_start = [self.next_start, next_start].into_iter().flatten().min();
@@ -202,7 +202,7 @@ impl Claims {
         keys
     }
 
-    /// Listens for the queues that are served here, and for no others.
+    /// Subscribes to hints about exactly the lanes that are served here.
     pub(crate) fn listen(&mut self, store: &dyn SharedStore, sessions: &Sessions) {
         self.may_have_work.retain(|key| sessions.serves(key));
         self.listening.retain(|lane, _| sessions.has_lane(lane));

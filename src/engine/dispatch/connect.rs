@@ -1,4 +1,4 @@
-//! A connecting worker: whether it resumes a session, and which.
+//! Connects a worker, to a resumed session or a new one.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::operation::{Scope, SessionId};
 
 pub(super) struct Arrival {
     pub(super) hello: WorkerHello,
-    /// How long the lease of an attempt lives by itself, where the session is a place of a poll.
+    /// For a place of a poll: how long its attempt's lease lasts by itself.
     pub(super) attempt_lease: Option<Duration>,
     /// Receives the messages to the worker.
     pub(super) sender: mpsc::Sender<ToWorker>,
@@ -23,9 +23,8 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    /// Connects the worker; `None` where the session to resume may be another replica's, and is to be asked for
-    /// first. A new session is made of `uuid`; there may be `most`, and of a tenant
-    /// as many as its limit.
+    /// Connects the worker; `None`: the session to resume may be another replica's; take it over first. A new session's
+    /// id is made of `uuid`. There may be `most` sessions, and as many of a tenant as its limit allows.
     pub(super) fn connect(
         self,
         (dispatcher, mut replicas): (&mut Dispatcher, Option<&mut Replicas>),
@@ -56,7 +55,7 @@ impl Arrival {
             return Err(EngineError::Limited { tenant, kind: None, name, most });
         }
         let session = resumed.unwrap_or_else(|| match (attempt_lease, hello.in_process) {
-            // What a worker without a stream asks for again has the same id.
+            // A worker without a stream that retries its request gets the same id.
             (Some(lease), _) => resume.unwrap_or_else(|| SessionId::of_attempt(uuid, lease)),
             (None, true) => SessionId::in_process(uuid),
             (None, false) => SessionId::from_uuid(uuid),

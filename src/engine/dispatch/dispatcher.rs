@@ -2,7 +2,7 @@
 //! workers of what that commit did to their leases.
 //!
 //! An acquisition is an ordinary transition: the rules decide it, and the worker gets it only once it is durable.
-//! [`Dispatcher::committed`] makes the work for a draft final, [`Dispatcher::abandoned`] undoes it.
+//! [`Dispatcher::committed`] makes a draft's effects final, [`Dispatcher::abandoned`] undoes them.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -34,7 +34,7 @@ pub(crate) struct Outgoing {
 pub(crate) struct Dispatcher {
     queue: Queue,
     turns: Turns,
-    /// Kinds for which a worker of all tenants may have a slot. Which queues those are is looked up once for a round.
+    /// Kinds for which a worker of all tenants may have a free slot. Their queues are looked up once a round.
     opened: BTreeSet<Kind>,
     places: Places,
     sessions: Sessions,
@@ -43,9 +43,9 @@ pub(crate) struct Dispatcher {
     reserved: Vec<SessionId>,
     /// Queues with work but no free slot; this draft may hold slots that it turns out not to use.
     starved: Vec<QueueKey>,
-    /// Queues for which there is a slot that was offered to others and not used.
+    /// Queues with a slot that was offered to other queues and not used.
     spared: Vec<QueueKey>,
-    /// Operations that found no place, in this draft.
+    /// Operations that this draft found no place for under a limit.
     held: Vec<OperationId>,
 }
 
@@ -74,7 +74,7 @@ impl Dispatcher {
         &mut self.places
     }
 
-    /// These limits hold from now on.
+    /// Replaces the limits.
     pub(crate) fn set_limits(&mut self, table: &Arc<LimitTable>) {
         self.turns.set_weights(table.weights().collect());
         let (blocked, held) = self.places.set_table(Arc::clone(table));
@@ -95,17 +95,17 @@ impl Dispatcher {
         !self.turns.is_empty() || !self.opened.is_empty()
     }
 
-    /// The queues whose turn may come and that are `wanted`, to be gone through in their order.
+    /// The `wanted` queues that may have a turn, in the order of their turns.
     pub(crate) fn plan(&self, wanted: impl Fn(&QueueKey) -> bool) -> Plan {
         self.turns.plan(wanted)
     }
 
-    /// Kinds for which there may be a slot, of any tenant.
+    /// Kinds for which a worker of all tenants may have a free slot.
     pub(crate) fn opened(&self) -> &BTreeSet<Kind> {
         &self.opened
     }
 
-    /// There may be a slot.
+    /// Notes that the lane may have a free slot.
     pub(crate) fn open(&mut self, lane: Lane) {
         match lane.scope {
             Scope::Tenant(tenant) => self.turns.mark(QueueKey { tenant, kind: lane.kind }),
@@ -115,19 +115,19 @@ impl Dispatcher {
         }
     }
 
-    /// The queue may have both work and a slot.
+    /// Notes that the queue may have both work and a free slot.
     pub(crate) fn mark(&mut self, key: QueueKey) {
         self.turns.mark(key);
     }
 
-    /// Makes ready what is due.
+    /// Makes due operations ready.
     pub(crate) fn release_due(&mut self, now: Timestamp) {
         for key in self.queue.release_due(now) {
             self.turns.mark(key);
         }
     }
 
-    /// Follows transitions that are to be committed: the queues that they add to are looked at in this very commit.
+    /// Follows transitions that are to be committed; the queues that they add to get turns in the same commit.
     pub(crate) fn follow(&mut self, transitions: &[Transition], now: Timestamp) {
         for transition in transitions {
             if let Some(before) = &transition.before
@@ -142,8 +142,8 @@ impl Dispatcher {
         }
     }
 
-    /// Queued operations for workers with slots: the queues and the workers by turns, within a queue the highest
-    /// priority first, then the oldest. `is_elsewhere` says of which queues the store may hold older work.
+    /// Matches queued operations to free slots: queues and workers by turns, within a queue the highest priority first,
+    /// then the oldest. `is_elsewhere` says for which queues the store may have older work.
     pub(crate) fn matches(
         &mut self,
         most: usize,
@@ -162,7 +162,7 @@ impl Dispatcher {
         while matches.len() < most
             && let Some(key) = self.turns.pop()
         {
-            // What was there before goes first.
+            // Older work goes first.
             if !self.queue.has_ready(&key) || is_elsewhere(&key) {
                 continue;
             }
@@ -194,29 +194,29 @@ impl Dispatcher {
         matches
     }
 
-    /// A slot that was reserved is used for the queue.
+    /// Uses a reserved slot for the queue.
     pub(crate) fn take(&mut self, session: SessionId, key: &QueueKey) {
         self.reserved.push(session);
         self.turns.served(key);
     }
 
-    /// There is no slot for the queue.
+    /// Notes that the queue has work but no free slot.
     pub(crate) fn starve(&mut self, key: QueueKey) {
         self.starved.push(key);
     }
 
-    /// Slots that were offered were not used: the queues for which there was none are looked at again.
+    /// Some offered slots were not used: queues that found no slot get turns again.
     pub(crate) fn spare(&mut self) {
         self.spared.append(&mut self.starved);
     }
 
-    /// A slot was not used after all: the queues for which there was none are looked at again.
+    /// A slot was not used after all: queues that found no slot get turns again.
     pub(crate) fn mark_starved(&mut self) {
         self.starved.iter().for_each(|key| self.turns.mark(key.clone()));
         self.places.unblock().into_iter().for_each(|key| self.turns.mark(key));
     }
 
-    /// The operation with its lease, if it may start now.
+    /// Starts the operation under a lease of this session, if it may start now; returns it.
     pub(crate) fn acquire(
         &mut self,
         session: SessionId,
@@ -242,7 +242,7 @@ impl Dispatcher {
                 Some(outcome.operation)
             }
             Err(_) => {
-                // Not due after all (a limit is up, or the clock was set back): a timer sees to it.
+                // Not due after all (a limit has expired, or the clock was set back): a timer will handle it.
                 self.places.end_drafted(id);
                 self.queue.put(&operation, draft.now());
                 None
@@ -250,7 +250,7 @@ impl Dispatcher {
         }
     }
 
-    /// A worker connects to a session.
+    /// Connects a worker to a session.
     pub(crate) fn connect(
         &mut self,
         session: SessionId,
@@ -274,8 +274,8 @@ impl Dispatcher {
         stream
     }
 
-    /// The draft is durable: its leases are known, and its messages are sent. A session may be gone where the
-    /// outcome was unknown for a while: then it has until it `expires_at` to come back, if it `is_ours`.
+    /// The draft is durable: records its leases and sends its messages. If the commit was in doubt, a session may be
+    /// gone: one that `is_ours` then has until `expires_at` to resume.
     pub(crate) fn committed(
         &mut self,
         draft: &Draft,
@@ -297,7 +297,7 @@ impl Dispatcher {
         }
     }
 
-    /// The draft did not happen.
+    /// The draft was not written: undoes its effects.
     pub(crate) fn abandoned(&mut self, draft: &Draft) {
         self.sessions.settle(self.reserved.drain(..));
         for id in self.held.drain(..) {

@@ -1,4 +1,4 @@
-//! Dispatch: queues, workers' sessions and their leases, timers, and the work of other replicas.
+//! Dispatch: queues, workers' sessions and their leases, timers, and other replicas' work.
 
 mod assign;
 pub(crate) mod claims;

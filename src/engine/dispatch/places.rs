@@ -1,6 +1,6 @@
-//! Places for running attempts under a tenant's limit: which are taken, and which operations wait for one.
+//! Places for running attempts under a tenant's limits: the taken ones, and the operations that wait for one.
 //!
-//! Without replicas this process alone counts. An operation that finds no place leaves the queue and is held; when
+//! They are counted here only without replicas. An operation that finds no place leaves the queue and is held; when
 //! places become free, as many operations come back. A queue whose operations cannot have a place is not examined
 //! at all.
 
@@ -13,32 +13,32 @@ use crate::operation::{OperationId, Submission};
 
 #[derive(Debug, Default)]
 pub(crate) struct Places {
-    /// Whether this process alone counts.
+    /// Whether this process counts, because there are no replicas.
     counts: bool,
     table: Arc<LimitTable>,
     /// Running attempts, committed or in the draft.
     running: HashMap<OperationId, Arc<Submission>>,
     taken: HashMap<Place, u64>,
-    /// Places whose number of taken ones has changed since the roster was updated.
+    /// Places whose taken count has changed since the roster was updated.
     unpublished: BTreeSet<Place>,
-    /// Of these the draft has begun the attempt.
+    /// The operations whose attempts the draft starts.
     drafted: Vec<OperationId>,
     /// Operations that wait for a place, by the place.
     held: BTreeMap<Place, BTreeSet<(Rank, QueueKey)>>,
     held_at: HashMap<OperationId, (Place, Rank, QueueKey)>,
-    /// Places that have become free while something waits for them.
+    /// Places that have become free and that operations wait for.
     freed: BTreeSet<Place>,
     /// Queues that wait for a place, by the place.
     blocked: BTreeMap<Place, BTreeSet<QueueKey>>,
 }
 
 impl Places {
-    /// Counts from now on.
+    /// Starts counting.
     pub(crate) fn begin(&mut self) {
         self.counts = true;
     }
 
-    /// Other limits hold from now on. What waits is looked at anew: returns the queues that wait and what is held.
+    /// Replaces the limits. Returns the queues and the held operations that waited, to be examined again.
     pub(crate) fn set_table(
         &mut self,
         table: Arc<LimitTable>,
@@ -65,7 +65,7 @@ impl Places {
         self.taken.get(place).copied().unwrap_or_default() + planned < most
     }
 
-    /// Whether an operation of the queue may find a place, with those that are planned; the queue waits otherwise.
+    /// Whether an operation of the queue may find a place beside the planned ones; otherwise the queue waits.
     pub(crate) fn admits(&mut self, key: &QueueKey, planned: &HashMap<QueueKey, u64>) -> bool {
         for limit in self.table.running(&key.tenant, &key.kind) {
             if limit.label.is_some() {
@@ -85,10 +85,10 @@ impl Places {
         true
     }
 
-    /// Takes the operation's places for the draft, if all are free. Otherwise says which is not.
+    /// Takes the operation's places for the draft if all are free. Otherwise returns one that is not.
     pub(crate) fn take(&mut self, id: OperationId, submission: &Arc<Submission>) -> Option<Place> {
         if self.running.contains_key(&id) {
-            // An attempt of its own ends with the draft, and leaves its places to this one.
+            // Its own earlier attempt ends with the draft, so this attempt takes over its places.
             return None;
         }
         let places = places(&self.table, submission);
@@ -101,7 +101,7 @@ impl Places {
         None
     }
 
-    /// The operation runs.
+    /// Counts a running operation.
     pub(crate) fn add(&mut self, id: OperationId, submission: &Arc<Submission>) {
         if self.counts && self.running.insert(id, Arc::clone(submission)).is_none() {
             for (place, _) in places(&self.table, submission) {
@@ -111,7 +111,7 @@ impl Places {
         }
     }
 
-    /// The places of which more or fewer are taken since this was asked, with how many.
+    /// The places whose taken count has changed since the last call, with that count.
     pub(crate) fn take_unpublished(&mut self) -> impl Iterator<Item = (Place, u64)> + '_ {
         let taken = &self.taken;
         std::mem::take(&mut self.unpublished).into_iter().map(|place| {
@@ -120,13 +120,13 @@ impl Places {
         })
     }
 
-    /// The operation, which has left its queue, waits for that place.
+    /// Holds an operation that has left its queue until the place is free.
     pub(crate) fn hold(&mut self, id: OperationId, place: Place, key: QueueKey, rank: Rank) {
         self.held.entry(place.clone()).or_default().insert((rank, key.clone()));
         self.held_at.insert(id, (place, rank, key));
     }
 
-    /// The operation waits no more.
+    /// Stops holding the operation. Returns whether it was held.
     pub(crate) fn let_go(&mut self, id: OperationId) -> bool {
         let Some((place, rank, key)) = self.held_at.remove(&id) else { return false };
         if let Some(held) = self.held.get_mut(&place) {
@@ -138,7 +138,7 @@ impl Places {
         true
     }
 
-    /// The operation runs no more. Returns the queues that waited for its places.
+    /// Frees the places of an operation whose attempt has ended. Returns the queues that waited for them.
     pub(crate) fn end(&mut self, id: OperationId) -> Vec<QueueKey> {
         let Some(submission) = self.running.remove(&id) else { return Vec::new() };
         let mut unblocked = Vec::new();
@@ -158,7 +158,7 @@ impl Places {
         unblocked
     }
 
-    /// The draft's new attempts do not begin.
+    /// Frees the places of the attempts that the draft was to start.
     pub(crate) fn end_drafted(&mut self, id: OperationId) {
         if let Some(at) = self.drafted.iter().position(|drafted| *drafted == id) {
             self.drafted.swap_remove(at);
@@ -166,12 +166,12 @@ impl Places {
         }
     }
 
-    /// The draft is durable.
+    /// The draft is durable: its places are taken.
     pub(crate) fn committed(&mut self) {
         self.drafted.clear();
     }
 
-    /// The draft did not happen. Returns the queues that waited for its places.
+    /// The draft was not written: frees its places. Returns the queues that waited for them.
     pub(crate) fn abandoned(&mut self) -> Vec<QueueKey> {
         let drafted = std::mem::take(&mut self.drafted);
         let mut unblocked: Vec<QueueKey> =
@@ -180,12 +180,12 @@ impl Places {
         unblocked
     }
 
-    /// What was planned has not begun: queues that waited because of it.
+    /// Returns the queues that wait, because planned operations did not start.
     pub(crate) fn unblock(&mut self) -> Vec<QueueKey> {
         std::mem::take(&mut self.blocked).into_values().flatten().collect()
     }
 
-    /// Operations that waited for places of which some are free, the first of them: as many as places.
+    /// Releases the first operations that are held for places with free room: as many as there is room for.
     pub(crate) fn wake(&mut self) -> Vec<(QueueKey, Rank)> {
         let mut woken = Vec::new();
         for place in std::mem::take(&mut self.freed) {
@@ -200,7 +200,7 @@ impl Places {
                 woken.push((key, rank));
             }
             if room > 0 && self.held.contains_key(&place) {
-                // Whether those that are woken take the places is not known yet.
+                // It is not known yet whether the released operations take the places.
                 self.freed.insert(place);
             }
         }
@@ -216,7 +216,7 @@ impl Places {
     }
 }
 
-/// The places that an operation takes, with how many there are of each.
+/// The places that an operation takes, with the limit of each.
 fn places(table: &LimitTable, submission: &Submission) -> Vec<(Place, u64)> {
     let limits = table.running(&submission.tenant, &submission.kind).into_iter();
     limits.filter_map(|limit| Some((limit.place(submission)?, limit.most))).collect()

@@ -1,5 +1,5 @@
-//! Operations that timers, dispatch and recovery of leases skip, because something about them fails: for good if
-//! they are damaged, for a while if others keep them locked.
+//! Operations that timers, dispatch and recovery of leases skip because something about them fails: permanently if
+//! they are damaged, for a while if other transactions keep them locked.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::engine::clock::Moment;
 use crate::operation::{OperationId, Revision};
 
-/// How long an operation is left alone that lost every race: each try may wait for a lock.
+/// How long an operation is skipped that lost every race, because each try may wait for a lock.
 pub(crate) const SET_ASIDE: Duration = Duration::from_secs(30);
-/// Lost so often, although no other transaction has it locked and with the revision always as it was read, an operation is damaged: its
-/// row is not what it says.
+/// After this many lost races without a lock, always at the same revision as read, an operation counts as damaged: its
+/// row contradicts itself.
 const DAMAGED_AFTER: u32 = 15;
 
 #[derive(Debug, Default)]
@@ -20,14 +20,14 @@ pub(crate) struct Quarantine {
 }
 
 impl Quarantine {
-    /// It is damaged: it stays until the server starts again. Said once.
+    /// Skips a damaged operation until the server restarts; logs it once.
     pub(crate) fn add_damaged(&mut self, id: OperationId) {
         if self.until.insert(id, Moment::MAX) != Some(Moment::MAX) {
             tracing::error!(operation.id = %id, "an operation is damaged: the server does not touch it");
         }
     }
 
-    /// It is damaged in a way that shows only when it is written: its row is not what it says.
+    /// Skips an operation whose damage shows only when it is written: its row contradicts itself.
     pub(crate) fn add_unwritable(&mut self, id: OperationId) {
         self.unwritable.insert(id);
         self.add_damaged(id);
@@ -37,7 +37,7 @@ impl Quarantine {
         self.unwritable.contains(&id)
     }
 
-    /// It is left alone for a while.
+    /// Skips the operation for a while.
     pub(crate) fn set_aside(&mut self, id: OperationId, now: Moment) {
         let until = self.until.entry(id).or_insert(now);
         *until = (*until).max(now.after(SET_ASIDE));
@@ -52,12 +52,12 @@ impl Quarantine {
         self.until.get(&id).is_some_and(|until| *until > now)
     }
 
-    /// Forgets those whose time is over.
+    /// Removes operations whose time is over.
     pub(crate) fn release(&mut self, now: Moment) {
         self.until.retain(|_, until| *until > now);
     }
 
-    /// All of them.
+    /// All operations that are skipped.
     pub(crate) fn ids(&self) -> Vec<OperationId> {
         let mut ids: Vec<OperationId> = self.until.keys().copied().collect();
         ids.sort_unstable();
@@ -69,12 +69,12 @@ impl Quarantine {
     }
 }
 
-/// Operations with which races were lost in one round, and the revision that each had then.
+/// Operations that lost races in one round, with the revision that each had.
 #[derive(Debug, Default)]
 pub(crate) struct Suspects(HashMap<OperationId, (Revision, u32)>);
 
 impl Suspects {
-    /// A race was lost with an operation that was read at that revision. Whether it is damaged.
+    /// Counts a lost race of an operation that was read at that revision. Returns whether the operation is damaged.
     pub(crate) fn lost(&mut self, id: OperationId, revision: Revision) -> bool {
         let (before, times) = self.0.entry(id).or_insert((revision, 0));
         if *before != revision {

@@ -1,7 +1,7 @@
-//! The queue in memory: which operations wait for a worker, in which order.
+//! The queue in memory: which operations wait for a worker, and in which order.
 //!
-//! Holds ids and what orders them, never operations: it must stay small with millions waiting. It is rebuilt from
-//! the store at start, and follows drafts: what it did since the last commit it can undo.
+//! Holds ids and what orders them, never operations, because it must stay small with millions waiting. It is rebuilt
+//! from the store at start, follows drafts, and can undo what it did since the last commit.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::engine::round::transition::Transition;
 use crate::operation::{Kind, Operation, OperationId, Scope, TenantId, Timestamp};
 
-/// One queue's name: nothing crosses tenants, and workers serve kinds.
+/// A queue's key: nothing crosses tenants, and workers serve kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct QueueKey {
     pub(crate) tenant: TenantId,
@@ -34,7 +34,7 @@ pub(crate) struct Lane {
 }
 
 impl QueueKey {
-    /// The lanes that lead from the queue: its tenant's own first.
+    /// The lanes that serve the queue: its tenant's own first.
     pub(crate) fn lanes(&self) -> [Lane; 2] {
         [self.tenant.clone().into(), Scope::All]
             .map(|scope| Lane { scope, kind: self.kind.clone() })
@@ -44,7 +44,7 @@ impl QueueKey {
 /// A place within a queue: the higher priority first, then the older operation.
 pub(crate) type Rank = (Reverse<u8>, OperationId);
 
-/// Changes since the last commit.
+/// Changes since the last commit, to be undone.
 #[derive(Debug)]
 enum Change {
     Added(Arc<Operation>),
@@ -99,7 +99,7 @@ impl Ready {
     }
 }
 
-/// All queues, and what is not due yet.
+/// All queues, and operations that are not due yet.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     ready: Ready,
@@ -124,7 +124,7 @@ impl Queue {
         }
     }
 
-    /// Follows a transition that is to be committed.
+    /// Applies a transition that is to be committed.
     pub(crate) fn follow(&mut self, transition: &Transition, now: Timestamp) {
         let Transition { before, after, .. } = transition;
         if let Some(before) = before
@@ -135,36 +135,36 @@ impl Queue {
         self.put(after, now);
     }
 
-    /// Puts back what was popped by an earlier commit and waited elsewhere since.
+    /// Puts back an operation that an earlier commit popped and that was held since.
     pub(crate) fn put_back(&mut self, key: QueueKey, rank: Rank) {
         self.ready.insert(key, rank);
     }
 
-    /// What waited elsewhere has left with the transition that is to be committed: it waits here if that is undone.
+    /// A held operation leaves with a transition to be committed: if that is undone, it returns to this queue.
     pub(crate) fn left(&mut self, operation: &Arc<Operation>) {
         self.journal.push(Change::Removed(Arc::clone(operation)));
     }
 
-    /// The operation was claimed from the store: if it is here as well, it must not be given a second time.
+    /// Removes an operation that was claimed from the store, so that it is not assigned twice.
     pub(crate) fn claimed(&mut self, operation: &Arc<Operation>) {
         if self.take_out(operation) {
             self.journal.push(Change::Removed(Arc::clone(operation)));
         }
     }
 
-    /// Puts an operation that was popped in vain where it belongs.
+    /// Puts an operation that was popped but not started where it belongs.
     pub(crate) fn put(&mut self, operation: &Arc<Operation>, now: Timestamp) {
         if self.enqueue(operation, now) {
             self.journal.push(Change::Added(Arc::clone(operation)));
         }
     }
 
-    /// The changes are committed.
+    /// Makes the changes final.
     pub(crate) fn commit(&mut self) {
         self.journal.clear();
     }
 
-    /// Undoes the changes. Returns the queues in which operations wait again.
+    /// Undoes the changes. Returns the queues that got operations back.
     pub(crate) fn roll_back(&mut self, now: Timestamp) -> Vec<QueueKey> {
         let mut grown = Vec::new();
         for change in std::mem::take(&mut self.journal).into_iter().rev() {
@@ -197,7 +197,7 @@ impl Queue {
         true
     }
 
-    /// Takes out an operation that was queued as `operation` says, if it is there.
+    /// Removes an operation that was queued as `operation` says. Returns whether it was there.
     fn take_out(&mut self, operation: &Operation) -> bool {
         let Some(may_start_at) = operation.may_start_at() else { return false };
         if self.delayed.remove(&(may_start_at, operation.id())).is_some() {
@@ -207,7 +207,7 @@ impl Queue {
         self.ready.remove(&QueueKey::of(operation), &rank)
     }
 
-    /// Makes ready what is due at `now`; returns the queues that grew.
+    /// Makes operations that are due at `now` ready; returns the queues that grew.
     pub(crate) fn release_due(&mut self, now: Timestamp) -> Vec<QueueKey> {
         let mut grown = Vec::new();
         while let Some(entry) = self.delayed.first_entry() {
@@ -226,7 +226,7 @@ impl Queue {
         self.delayed.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Takes the first of a queue.
+    /// Pops the first operation of a queue.
     pub(crate) fn pop(&mut self, key: &QueueKey) -> Option<Rank> {
         let rank = self.ready.first(key)?;
         self.ready.remove(key, &rank);
@@ -241,19 +241,19 @@ impl Queue {
         self.journal.push(Change::Deferred(key.clone(), rank, until));
     }
 
-    /// Empties everything; returns the queues in which something could start, and when more can.
+    /// Empties everything; returns the queues that had ready operations, and when the next one becomes due.
     pub(crate) fn take_all(&mut self) -> (Vec<QueueKey>, Option<Timestamp>) {
         let next_due = self.next_due();
         self.delayed.clear();
         (self.ready.take_all(), next_due)
     }
 
-    /// Whether something waits in that queue now.
+    /// Whether the queue has ready operations.
     pub(crate) fn has_ready(&self, key: &QueueKey) -> bool {
         self.ready.first(key).is_some()
     }
 
-    /// The queues of that kind in which something waits now.
+    /// The queues of the kind with ready operations.
     pub(crate) fn ready_of(&self, kind: &Kind) -> impl Iterator<Item = QueueKey> + '_ {
         self.ready.of(kind)
     }
@@ -316,7 +316,7 @@ mod tests {
         let mut queue = Queue::default();
         queue.follow(&submitted(1), at(0));
         queue.commit();
-        // The commit that starts it is in doubt, and did not happen after all.
+        // The commit that starts it was in doubt, and was not written after all.
         queue.pop(&key());
         queue.roll_back(at(0));
         queue.claimed(&Arc::new(operation(1, at(0))));

@@ -1,4 +1,4 @@
-//! What the road must know when replicas share the store: the owners of sessions and of queued work.
+//! What the committer must know when replicas share the store: the owners of sessions and of queued work.
 
 use std::sync::Arc;
 
@@ -23,15 +23,15 @@ use crate::store::shared::{SessionChanges, SharedStore};
 pub(super) struct Replicas {
     claims: Claims,
     rows: SessionRows,
-    /// Whether a look at leases that others have changed may have come to nothing.
+    /// Whether a recheck of leases that other replicas have changed may have failed.
     rechecks_all: bool,
 }
 
-/// What other replicas left behind.
+/// Work that other replicas left behind.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) works: Vec<Work>,
-    /// Sessions of other replicas that hold nothing any more.
+    /// Other replicas' sessions that hold no leases any more.
     pub(super) lost: Vec<SessionId>,
 }
 
@@ -65,7 +65,7 @@ impl Replicas {
         self.rechecks_all = true;
     }
 
-    /// When there is something to do without a request.
+    /// When to act without a request.
     pub(super) fn next(&self, has_sessions: bool) -> Wake {
         let start = self.claims.next_start().filter(|_| has_sessions);
         let look = Wake::at_moment(self.rows.next(has_sessions));
@@ -82,7 +82,7 @@ impl Replicas {
         self.rows.changes(draft, sessions, lost, moment)
     }
 
-    /// A worker has connected to a session of this replica.
+    /// Notes that a worker has connected to a session of this replica.
     pub(super) fn connected(&mut self, session: SessionId, has_row: bool, hello: &WorkerHello) {
         self.rows.connected(session, has_row);
         for kind in &hello.kinds {
@@ -90,7 +90,7 @@ impl Replicas {
         }
     }
 
-    /// The session that the worker resumes, if there is one; `None` where it is to be asked for in the store first.
+    /// The session that the worker resumes, if it exists; `None`: take it over from the store first.
     pub(super) fn resume(
         &self,
         hello: &WorkerHello,
@@ -124,8 +124,8 @@ impl Replicas {
         }
     }
 
-    /// Renews the lease of an attempt without a stream; `None` where its session is to be asked for in the store first.
-    /// Otherwise, whether it is known.
+    /// Renews the lease of an attempt without a stream. `None`: take its session over from the store first. Otherwise,
+    /// whether the lease is known.
     pub(super) fn renew_attempt(
         &mut self,
         lease: AttemptLease,
@@ -153,7 +153,7 @@ impl Replicas {
         }
     }
 
-    /// Looks for what other replicas have left, when it is time to. The next look is spread by `jitter`.
+    /// Looks for work that other replicas have left, when it is time to. `jitter` spreads the next look.
     pub(super) async fn look(
         &mut self,
         shared: &Arc<Shared>,
@@ -170,7 +170,7 @@ impl Replicas {
             let next_wake = shared.store.next_wake().await?;
             self.rows.answered(asked_at, shared.clock.moment());
             if let Some(at) = next_wake {
-                // The replica that wrote it wakes first; the others see to what is left.
+                // The replica that wrote it wakes first; the others handle what it leaves.
                 upkeep.recheck(at, moment.after(LATE));
             }
             if self.rows.may_miss(moment) {
@@ -187,7 +187,7 @@ impl Replicas {
         Ok(found)
     }
 
-    /// Queued operations of the store for workers with free slots.
+    /// Claims queued operations of the store for workers with free slots.
     pub(super) async fn claim(
         &mut self,
         store: &dyn SharedStore,

@@ -1,4 +1,4 @@
-//! Sessions that must be sent what they missed while their workers were away.
+//! Sessions that have resumed and must be sent what they missed while their workers were away.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ pub(crate) struct ResumedSessions(Vec<Resumed>);
 #[derive(Debug, PartialEq, Eq)]
 struct Resumed {
     session: SessionId,
-    /// The attempts that the worker knows of: of one operation it may run the latest and still hold a report of an
+    /// The attempts that the worker knows. It may run the latest attempt of an operation and still hold a report of an
     /// earlier one.
     running: HashSet<(OperationId, Attempt)>,
 }
@@ -23,19 +23,19 @@ struct Resumed {
 pub(crate) enum Missed {
     Assignment,
     Cancel,
-    /// The attempt is to be cancelled and never reached its worker, so that it ends.
+    /// The attempt is to be cancelled and never reached its worker, so it ends.
     End(Attempt),
 }
 
 impl ResumedSessions {
-    /// A worker has come back that knows of these attempts.
+    /// Adds a session whose worker has resumed it and knows these attempts.
     pub(crate) fn add(&mut self, session: SessionId, running: HashSet<(OperationId, Attempt)>) {
-        // It may have come twice before it was told anything: what it knows now counts.
+        // The worker may resume twice before it is notified: only what it knows now counts.
         self.0.retain(|earlier| earlier.session != session);
         self.0.push(Resumed { session, running });
     }
 
-    /// The worker, which knows of what it has `held` unless it is to be told more, has missed an assignment.
+    /// The session has missed an assignment. Without an earlier entry, its worker knows the leases that it `held`.
     pub(crate) fn add_missed(
         &mut self,
         session: SessionId,
@@ -48,18 +48,18 @@ impl ResumedSessions {
         self.add(session, running);
     }
 
-    /// Whether the session has not been sent yet what it missed.
+    /// Whether the session has yet to be sent what it missed.
     pub(crate) fn contains(&self, session: SessionId) -> bool {
         self.0.iter().any(|resumed| resumed.session == session)
     }
 
-    /// The leases of which they may have missed something.
+    /// The leases about which these sessions may have missed a message.
     pub(crate) fn leases(&self, sessions: &Sessions) -> Vec<OperationId> {
         let held = self.0.iter().filter_map(|resumed| sessions.get(resumed.session));
         held.flat_map(|held| held.leases().map(|(id, _)| id)).collect()
     }
 
-    /// The messages that they missed. The draft must know their leases.
+    /// The messages that the sessions missed. The draft must know their leases.
     pub(crate) fn missed(
         &self,
         sessions: &Sessions,
@@ -70,7 +70,7 @@ impl ResumedSessions {
             let held = sessions.get(*session).into_iter().flat_map(|held| held.leases());
             for (id, attempt) in held {
                 let Some(operation) = draft.current(id) else { continue };
-                // Another replica may have ended it.
+                // Another replica may have ended the lease.
                 let lease = operation.life.state.lease().map(|lease| lease.session);
                 if lease != Some(*session) || operation.life.attempt != attempt {
                     continue;
@@ -88,12 +88,12 @@ impl ResumedSessions {
         missed
     }
 
-    /// This commit notifies them.
+    /// Takes the sessions, because this commit notifies them.
     pub(crate) fn take(&mut self) -> Self {
         std::mem::take(self)
     }
 
-    /// They were not notified; those that resumed since know better what they miss.
+    /// Puts back sessions that were not notified; entries of sessions that have resumed since are newer and stay.
     pub(crate) fn put_back(&mut self, earlier: Self) {
         let since = std::mem::take(&mut self.0);
         self.0 = earlier.0;
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(told(&resumed), [(session(1), running([lease(2, 1)]))]);
         let earlier = resumed.take();
         assert!(!resumed.contains(session(1)) && earlier.contains(session(1)));
-        // Two were to be told by a commit that did not happen, and one of them has come again.
+        // A commit that failed was to notify two sessions; one of them has resumed again since.
         let mut earlier = earlier;
         earlier.add(session(2), running([]));
         resumed.add(session(1), running([lease(3, 1)]));
@@ -154,7 +154,7 @@ mod tests {
         let held = running([lease(1, 1), lease(2, 1)]);
         resumed.add_missed(session(1), held.clone(), lease(2, 1));
         assert_eq!(told(&resumed), [(session(1), running([lease(1, 1)]))]);
-        // That it does not know of the second is not forgotten.
+        // A session stays unaware of the second attempt until it is notified.
         resumed.add_missed(session(1), held, lease(3, 1));
         assert_eq!(told(&resumed), [(session(1), running([lease(1, 1)]))]);
     }

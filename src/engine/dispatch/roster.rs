@@ -1,6 +1,6 @@
-//! The workers here, as callers may see them: what the committer has published.
+//! The workers connected to this replica, as the committer has published them for callers.
 //!
-//! A copy, so that reading it costs the committer nothing, also while the store does not respond.
+//! A copy, so that reading it does not delay the committer, and works while the store does not respond.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use crate::operation::{Kind, Scope, SessionId, Timestamp, WorkerId};
 /// A worker's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkerState {
-    /// It is connected and takes work.
+    /// Connected and takes work.
     Serving,
-    /// It is connected, finishes what it has, and takes no more.
+    /// Connected, finishes its attempts, and takes no more.
     Draining,
-    /// Its connection is lost; it may come back for the attempts that it has.
+    /// Disconnected; may still resume and keep its attempts.
     Away,
 }
 
@@ -26,31 +26,31 @@ pub(crate) struct Seen {
     pub(crate) scope: Scope,
     pub(crate) worker: WorkerId,
     pub(crate) kinds: Arc<[Kind]>,
-    /// Attempts that it runs at once, at most.
+    /// The maximum number of attempts that it runs at once.
     pub(crate) places: usize,
-    /// Attempts that it runs.
+    /// The number of attempts that it runs.
     pub(crate) running: usize,
-    /// Whether it is one place of a worker without a stream.
+    /// Whether it is a place of a worker without a stream.
     pub(crate) is_polled: bool,
     pub(crate) state: WorkerState,
 }
 
-/// A worker with the time at which it came.
+/// A worker with the time when it connected.
 #[derive(Clone, Debug)]
 pub struct WorkerRecord {
     /// The worker's name for itself.
     pub worker: WorkerId,
-    /// Whether it works for every tenant.
+    /// Whether the worker executes every tenant's operations.
     pub is_shared: bool,
-    /// The kinds that it serves.
+    /// The kinds that the worker serves.
     pub kinds: Arc<[Kind]>,
-    /// Attempts that it runs at once, at most.
+    /// The maximum number of attempts that the worker runs at once.
     pub places: usize,
-    /// Attempts that it runs.
+    /// The number of attempts that the worker runs.
     pub running: usize,
-    /// Its state.
+    /// The worker's state.
     pub state: WorkerState,
-    /// When it connected.
+    /// When the worker connected.
     pub since: Timestamp,
 }
 
@@ -59,9 +59,9 @@ pub struct WorkerRecord {
 pub(crate) struct Workers {
     /// Sessions of workers.
     pub(crate) count: usize,
-    /// Attempts that they run at once, at most.
+    /// The maximum number of attempts that they run at once.
     pub(crate) places: usize,
-    /// Attempts that they run.
+    /// The number of attempts that they run.
     pub(crate) running: usize,
 }
 
@@ -69,12 +69,12 @@ pub(crate) struct Workers {
 pub(crate) struct Roster {
     seen: BTreeMap<SessionId, (Seen, Timestamp)>,
     lanes: HashMap<Lane, BTreeSet<SessionId>>,
-    /// Attempts that run, of those that a limit counts, where this process alone counts.
+    /// Running attempts by the limit that counts them, if this process counts.
     taken: HashMap<Place, u64>,
 }
 
 impl Roster {
-    /// A session is there, has changed, or is gone.
+    /// Updates a session; `None`: it is gone.
     pub(crate) fn publish(&mut self, id: SessionId, seen: Option<Seen>, now: Timestamp) {
         let old = self.seen.remove(&id);
         let since = old.as_ref().map_or(now, |(_, since)| *since);
@@ -99,7 +99,7 @@ impl Roster {
         }
     }
 
-    /// This many attempts run that count for a limit.
+    /// Sets the number of running attempts that count towards a limit.
     pub(crate) fn set_taken(&mut self, place: Place, count: u64) {
         match count {
             0 => self.taken.remove(&place),
@@ -107,12 +107,12 @@ impl Roster {
         };
     }
 
-    /// Attempts that run and count for a limit, if this process counts them.
+    /// The running attempts that count towards a limit, if this process counts them.
     pub(crate) fn taken(&self, place: &Place) -> u64 {
         self.taken.get(place).copied().unwrap_or_default()
     }
 
-    /// The workers that take work of the queue, whether they can take more now or not.
+    /// The workers that take work of the queue, whether or not they have a free slot.
     pub(crate) fn workers_for(&self, key: &QueueKey) -> Workers {
         let lanes = key.lanes();
         let ids = lanes.iter().filter_map(|lane| self.lanes.get(lane)).flatten();
@@ -125,7 +125,7 @@ impl Roster {
         })
     }
 
-    /// The sessions in each state, and the attempts that all of them may run at once.
+    /// The number of sessions in each state, and of attempts that they may run at once.
     pub(crate) fn sessions(&self) -> (BTreeMap<WorkerState, usize>, usize) {
         let mut states = BTreeMap::new();
         for (seen, _) in self.seen.values() {
@@ -134,7 +134,7 @@ impl Roster {
         (states, self.seen.values().map(|(seen, _)| seen.places).sum())
     }
 
-    /// The kinds that workers serve for callers of the scope, each with the number of workers.
+    /// The kinds that workers serve for callers of the scope, with the number of workers.
     pub(crate) fn serving(&self, scope: &Scope) -> BTreeMap<Kind, usize> {
         let is_of = |lane: &Lane| lane.scope == Scope::All || lane.scope == *scope;
         let is_serving = |id: &&SessionId| {
@@ -150,7 +150,7 @@ impl Roster {
         kinds
     }
 
-    /// The workers of the scope and those of every tenant, by name. Places of one worker without a stream are one entry.
+    /// The workers of the scope and those of every tenant, by name; the places of one polling worker are one entry.
     pub(crate) fn workers(&self, scope: &Scope) -> Vec<WorkerRecord> {
         let is_of = |seen: &Seen| seen.scope == Scope::All || seen.scope == *scope;
         let mut streams = Vec::new();
@@ -185,7 +185,7 @@ fn record(seen: &Seen, since: Timestamp) -> WorkerRecord {
         worker: seen.worker.clone(),
         is_shared: seen.scope == Scope::All,
         kinds: Arc::clone(&seen.kinds),
-        // Of one that is away it is not known here how many it takes after a restart of the server.
+        // After a restart of the server, a disconnected worker's number of places is unknown.
         places: seen.places.max(seen.running),
         running: seen.running,
         state: seen.state,

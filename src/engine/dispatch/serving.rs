@@ -1,7 +1,7 @@
-//! The workers of a queue, in turns: of those with a free slot, the one that got work longest ago is next.
+//! The workers of a queue, in turns: of those with a free slot, the one whose last turn is longest ago is next.
 //!
-//! Joining, leaving and a turn cost about the same however many workers there are: thousands of workers come and
-//! go, each with many kinds, while commits wait.
+//! Adding, removing and taking a turn cost about the same however many workers there are, because thousands of workers
+//! come and go, each with many kinds, while commits wait.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,14 +9,14 @@ use crate::operation::SessionId;
 
 #[derive(Debug, Default)]
 pub(super) struct Serving {
-    /// By the number of their last turn, or of when they came.
+    /// By the number of the last turn, or of the arrival.
     by_turn: BTreeMap<u64, SessionId>,
     turns: HashMap<SessionId, u64>,
     last_turn: u64,
 }
 
 impl Serving {
-    /// Comes last.
+    /// Adds a worker at the end.
     pub(super) fn add(&mut self, id: SessionId) {
         self.remove(id);
         self.last_turn += 1;
@@ -34,7 +34,7 @@ impl Serving {
         self.by_turn.is_empty()
     }
 
-    /// The first that can take more, which has had its turn then.
+    /// The first worker that `can_take` more; it then moves to the end.
     pub(super) fn next(&mut self, can_take: impl Fn(SessionId) -> bool) -> Option<SessionId> {
         let id = self.by_turn.values().copied().find(|id| can_take(*id))?;
         self.add(id);

@@ -18,20 +18,20 @@ pub(crate) struct Session {
     pub(super) kinds: Arc<[Kind]>,
     pub(super) max_in_flight: usize,
     pub(super) leases: BTreeMap<OperationId, Attempt>,
-    /// Acquired in the round under way, not yet committed.
+    /// Slots reserved in this round; not committed yet.
     pub(super) reserved: usize,
     pub(super) stream: Option<(StreamNumber, mpsc::Sender<ToWorker>)>,
-    /// Its leases end then, unless the worker is heard of before.
+    /// When its leases end, unless the worker gives a sign of life before.
     pub(super) expires_at: Moment,
     pub(super) draining: bool,
-    /// It is given nothing more, whatever it serves.
+    /// Set if it is assigned nothing more, whatever it serves.
     pub(super) is_retired: bool,
-    /// The place of a poll that it is, or was.
+    /// The place of a poll that it is or was.
     pub(super) place: Option<Place>,
 }
 
-/// A place for one attempt in a poll, as a worker without a stream has it. It takes an attempt while the poll waits,
-/// and outlives the poll as the session that holds this attempt's lease.
+/// A place for one attempt in a poll, for a worker without a stream. It takes an attempt while the poll waits, and
+/// outlives the poll as the session that holds this attempt's lease.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     /// The poll's number.
@@ -43,16 +43,16 @@ pub(super) struct Place {
 pub(super) enum PlaceState {
     /// The poll waits.
     Free,
-    /// It was handed an attempt, and has not said that it has read it.
+    /// An attempt was handed to the poll, whose client has not confirmed reading it.
     Taken,
-    /// The attempt is its worker's.
+    /// The client has the attempt.
     Read,
 }
 
 impl Session {
-    /// One whose worker is away, and holds nothing yet.
+    /// A session whose worker is disconnected, without leases yet.
     pub(super) fn away(id: SessionId, scope: Scope, worker: WorkerId, expires_at: Moment) -> Self {
-        // What it holds says whose that is, and not whose it would execute.
+        // Its leases say whose session it is, not whose operations it would execute.
         let scope = if id.is_in_process() { Scope::All } else { scope };
         let place = Place { poll: 0, state: PlaceState::Read };
         Self {
@@ -86,7 +86,7 @@ impl Session {
         self.leases.contains_key(&id)
     }
 
-    /// Whether it is a place of a poll that may yet end without an attempt.
+    /// Whether it is a place of a poll that may still end without an attempt.
     pub(crate) fn is_free_place(&self) -> bool {
         self.place.is_some_and(|place| place.state == PlaceState::Free)
     }
@@ -103,10 +103,10 @@ impl Session {
             && self.place.is_none_or(|place| place.state == PlaceState::Free)
     }
 
-    /// The published state of its worker.
+    /// The published state of the session's worker.
     pub(crate) fn seen(&self) -> Seen {
         let (is_polled, running) = (self.place.is_some(), self.leases.len());
-        // The place of a poll outlives the poll as long as its attempt runs, and its worker polls again then.
+        // A place outlives its poll while the attempt runs; after that the worker polls again.
         let is_busy_place = is_polled && running > 0;
         let state = if self.draining {
             WorkerState::Draining
@@ -126,7 +126,7 @@ impl Session {
         }
     }
 
-    /// The lanes that it serves.
+    /// The lanes that the session serves.
     pub(super) fn lanes(&self) -> impl Iterator<Item = Lane> + '_ {
         let kinds = self.kinds.iter().filter(|_| !self.is_retired);
         kinds.map(|kind| Lane { scope: self.scope.clone(), kind: kind.clone() })

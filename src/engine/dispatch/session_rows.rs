@@ -1,9 +1,8 @@
-//! Sessions as rows, when replicas share the store: one write renews all of a replica's sessions, so that any
-//! replica can take over those of a dead one. Also decides when to look for work and for sessions that others have
-//! left.
+//! Sessions as rows, when replicas share the store: one write renews all of a replica's sessions, so that any replica
+//! can take over those of a dead one. Also decides when to look for work and for sessions that other replicas left.
 //!
-//! Hints report what other replicas do; occasional reads find what hints miss. Nothing counts as lost while the
-//! store, and so every replica, may have been unavailable.
+//! Hints report what other replicas do; periodic reads find what hints miss. No session counts as lost while the store,
+//! and so every replica, may have been unavailable.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,40 +15,40 @@ use crate::engine::round::transition::Transition;
 use crate::operation::SessionId;
 use crate::store::shared::{KeptSession, SessionChanges};
 
-/// How often a replica with free workers looks for work that no hint spoke of.
+/// How often a replica with free workers looks for work that no hint reported.
 const POLL: Duration = Duration::from_secs(2);
-/// How often a replica looks for what others should have done: lost sessions, and what is due. More often where
-/// leases are short.
+/// How often a replica looks for what other replicas should have handled: lost sessions, and due operations. More often
+/// if leases are short.
 const SWEEP: Duration = Duration::from_secs(2);
-/// Other replicas leave due operations to the replica that wrote them for this long.
+/// How long other replicas leave a due operation to the replica that wrote it.
 pub(crate) const LATE: Duration = Duration::from_secs(1);
 /// Session rows are renewed this many times per lease duration.
 const KEPT_PER_LEASE: u32 = 3;
 
 #[derive(Debug)]
 pub(crate) struct SessionRows {
-    /// Sessions that have no row yet.
+    /// Sessions without a row.
     fresh: Vec<SessionId>,
-    /// Sessions that have one, and those of them that have come to their end.
+    /// Sessions with a row, including those that have ended but whose row is not deleted yet.
     rows: BTreeSet<SessionId>,
     lease_duration: Duration,
     renew_at: Moment,
     poll_at: Moment,
     sweep_at: Moment,
-    /// No session is taken for lost before this moment: all had to wait while the store was away.
+    /// No session counts as lost before this moment, because all had to wait while the store was unavailable.
     grace_until: Moment,
-    /// When the store has last answered a sweep.
+    /// When the store last responded to a sweep.
     last_answer_at: Moment,
-    /// Whether something is kept from others until the next commit.
+    /// Whether what the store returned is reserved for this replica until the next commit.
     holds: bool,
 }
 
 /// The reads that are due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Looks {
-    /// For work in the queues served here.
+    /// Look for work in the queues served here.
     pub(crate) polls: bool,
-    /// For what is due, and for sessions that others have lost.
+    /// Look for due operations, and for sessions that other replicas have lost.
     pub(crate) sweeps: bool,
 }
 
@@ -68,7 +67,7 @@ impl SessionRows {
         }
     }
 
-    /// When there is something to do without a request, while workers are here or are not.
+    /// When to act without a request, with or without connected workers.
     pub(crate) fn next(&self, has_sessions: bool) -> Moment {
         match has_sessions {
             true => self.sweep_at.min(self.renew_at).min(self.poll_at),
@@ -76,7 +75,7 @@ impl SessionRows {
         }
     }
 
-    /// What it is time to look for; the next time is spread by `jitter`, around 1.
+    /// The looks that are due; `jitter`, around 1, spreads the next ones.
     pub(crate) fn looks(&mut self, now: Moment, jitter: f64) -> Looks {
         let looks = Looks { polls: self.poll_at <= now, sweeps: self.sweep_at <= now };
         if looks.polls {
@@ -88,7 +87,7 @@ impl SessionRows {
         looks
     }
 
-    /// A session was made here, or has come from another replica with a row of its own.
+    /// Adds a session that was made here, or that came from another replica with a row of its own.
     pub(crate) fn connected(&mut self, session: SessionId, has_row: bool) {
         if has_row {
             self.rows.insert(session);
@@ -97,7 +96,7 @@ impl SessionRows {
         }
     }
 
-    /// Whether the session is, or lately was, one of this replica's.
+    /// Whether the session is, or recently was, this replica's.
     pub(crate) fn is_ours(&self, session: SessionId) -> bool {
         self.rows.contains(&session) || self.fresh.contains(&session)
     }
@@ -107,13 +106,13 @@ impl SessionRows {
         self.fresh.contains(&session)
     }
 
-    /// Another replica has the session now.
+    /// Removes a session that another replica now has.
     pub(crate) fn taken_over(&mut self, session: SessionId) {
         self.rows.remove(&session);
         self.fresh.retain(|fresh| *fresh != session);
     }
 
-    /// What was answered is kept from other replicas until the next commit, which must follow.
+    /// Notes that what the store returned is reserved for this replica until the next commit, which must follow.
     pub(crate) fn hold(&mut self) {
         self.holds = true;
     }
@@ -122,13 +121,13 @@ impl SessionRows {
         self.holds
     }
 
-    /// The store was away, and so were its sessions' replicas.
+    /// Grants a grace period after the store, and so other replicas' sessions, could not be renewed.
     pub(crate) fn after_outage(&mut self, now: Moment) {
         self.grace_until = now.after(self.lease_duration);
     }
 
-    /// The store has answered a sweep. If that took long, or nothing was heard for long, it was away, and the
-    /// others could not keep their sessions.
+    /// Records the store's response to a sweep. If it took long, or came long after the previous one, the store was
+    /// unavailable, and other replicas could not renew their sessions.
     pub(crate) fn answered(&mut self, asked_at: Moment, now: Moment) {
         let was_away = now.since(asked_at) > self.lease_duration / (KEPT_PER_LEASE * 2)
             || now.since(self.last_answer_at) > self.sweep() * 2;
@@ -138,7 +137,7 @@ impl SessionRows {
         }
     }
 
-    /// Whether a session may be taken for lost.
+    /// Whether sessions may be taken for lost.
     pub(crate) fn may_miss(&self, now: Moment) -> bool {
         self.grace_until <= now
     }
@@ -148,12 +147,12 @@ impl SessionRows {
         self.renew_at <= now
     }
 
-    /// How often to sweep: what outlasts a session that is kept in time is noticed.
+    /// How often to sweep, so that outages longer than a renewal interval are noticed.
     fn sweep(&self) -> Duration {
         SWEEP.min(self.lease_duration / KEPT_PER_LEASE)
     }
 
-    /// What becomes of sessions with the draft's commit; of others' those end that are `lost`.
+    /// The session changes of the draft's commit; of other replicas' sessions, the `lost` ones end.
     pub(crate) fn changes(
         &self,
         draft: &Draft,
@@ -165,7 +164,7 @@ impl SessionRows {
         let gone = self.rows.iter().filter(|id| is_time && sessions.get(**id).is_none());
         let ended = gone.copied().chain(lost).collect();
         let is_here = |session: &SessionId| sessions.get(*session).is_some();
-        // Only the holder of the lease numbers lines.
+        // Only the lease's holder numbers log lines.
         let mut used: BTreeSet<SessionId> = draft.logging_sessions().filter(is_here).collect();
         let mut told = Vec::new();
         for Transition { before, after, .. } in draft.transitions() {
@@ -181,7 +180,7 @@ impl SessionRows {
         }
         let kept = |session: SessionId| {
             let held = sessions.get(session)?;
-            // A poll that ends without an attempt leaves nothing behind.
+            // A poll that ends without an attempt leaves no row.
             let has_row = self.rows.contains(&session);
             if held.is_free_place() && !used.contains(&session) && !has_row {
                 return None;
@@ -199,7 +198,7 @@ impl SessionRows {
         SessionChanges { kept, used, ended, told }
     }
 
-    /// After a commit, or where there was nothing to commit.
+    /// Applies the changes after a commit, or when there was nothing to commit.
     pub(crate) fn committed(&mut self, changes: &SessionChanges, sessions: &Sessions, now: Moment) {
         self.holds = false;
         self.rows.extend(changes.kept.iter().map(|kept| kept.session));

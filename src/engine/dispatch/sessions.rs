@@ -1,7 +1,7 @@
 //! Workers as the engine knows them: sessions, their leases, and the channels to workers.
 //!
-//! A session outlives its stream by a lease duration. No I/O here: messages are handed to a bounded
-//! channel, and a worker that does not read its channel is disconnected, never waited for.
+//! A session outlives its stream by a lease duration. No I/O here: messages go to a bounded channel, and a worker that
+//! does not read its channel is disconnected, never waited for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,13 +17,13 @@ use crate::operation::{Attempt, OperationId, Scope, SessionId, WorkerId};
 /// All sessions.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
-    /// In order, as everything is whose order may show: one course of events has one outcome.
+    /// Ordered, so that equal events have equal outcomes.
     by_id: BTreeMap<SessionId, Session>,
-    /// The workers of a lane; not empty.
+    /// The workers of each lane; never empty.
     serving: HashMap<Lane, Serving>,
-    /// Slots of polls with an attempt that no client has read, or will.
+    /// Places of polls with an attempt that no client has read or will read.
     given_up: BTreeSet<SessionId>,
-    /// Whether there are more since that was asked.
+    /// Whether there are more of them since the last call that takes this flag.
     has_given_up: bool,
     /// Sessions that have changed since the roster was updated.
     unpublished: BTreeSet<SessionId>,
@@ -31,13 +31,13 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// The sessions that have changed since this was asked; `None` are gone.
+    /// The sessions that have changed since the last call; `None` are gone.
     pub(crate) fn take_unpublished(&mut self) -> Vec<(SessionId, Option<&Session>)> {
         let changed = std::mem::take(&mut self.unpublished).into_iter();
         changed.map(|id| (id, self.by_id.get(&id))).collect()
     }
 
-    /// A session that is about to change in what the roster shows.
+    /// Returns a session for a change that the roster shows.
     fn edit(&mut self, id: SessionId) -> Option<&mut Session> {
         let session = self.by_id.get_mut(&id)?;
         self.unpublished.insert(id);
@@ -52,7 +52,7 @@ impl Sessions {
         self.by_id.get(&id)
     }
 
-    /// How many of that scope have, or had, a stream.
+    /// The number of sessions of that scope with a stream, present or past.
     pub(crate) fn count_of(&self, scope: &Scope) -> u64 {
         let is_of = |session: &&Session| session.scope == *scope && session.place.is_none();
         self.by_id.values().filter(is_of).count() as u64
@@ -63,14 +63,14 @@ impl Sessions {
         self.by_id.keys().copied()
     }
 
-    /// The served queues, in order.
+    /// The served lanes, in order.
     pub(crate) fn served(&self) -> Vec<Lane> {
         let mut served: Vec<Lane> = self.serving.keys().cloned().collect();
         served.sort_unstable();
         served
     }
 
-    /// How many they are.
+    /// The number of served lanes.
     pub(crate) fn served_count(&self) -> usize {
         self.serving.len()
     }
@@ -90,8 +90,8 @@ impl Sessions {
         self.by_id.values().flat_map(|session| session.leases.keys().copied()).collect()
     }
 
-    /// The sessions that hold that operation's lease, with the attempt: one, or after a change by another
-    /// replica one for each attempt.
+    /// The sessions that hold that operation's lease, with the attempt: one, or one for each attempt after a change by
+    /// another replica.
     pub(crate) fn holders(&self, id: OperationId) -> Vec<(SessionId, Attempt)> {
         let held = |(session, held): (&SessionId, &Session)| {
             held.leases.get(&id).map(|attempt| (*session, *attempt))
@@ -99,7 +99,7 @@ impl Sessions {
         self.by_id.iter().filter_map(held).collect()
     }
 
-    /// The session is another replica's from now on, with its leases, which are answered. Its stream ends.
+    /// Gives the session to another replica: returns its leases, and ends its stream.
     pub(crate) fn hand_over(&mut self, id: SessionId) -> Vec<OperationId> {
         self.supersede(id).map_or_else(Vec::new, |session| session.leases.into_keys().collect())
     }
@@ -110,8 +110,8 @@ impl Sessions {
         self.by_id.get(&id).filter(|session| session.scope == hello.scope).map(|_| id)
     }
 
-    /// Connects a worker to the session `id`, which is made if it is not there. A session of a worker within this
-    /// process does not expire: the two can only end together. A place of a poll does not while the poll waits.
+    /// Connects a worker to the session `id`, which is made if it does not exist. A session of a worker within this
+    /// process does not expire, because both can only end together; nor does a place of a poll while the poll waits.
     pub(crate) fn connect(
         &mut self,
         id: SessionId,
@@ -141,8 +141,8 @@ impl Sessions {
         self.last_stream
     }
 
-    /// Knows of a lease that is stored, unless a later attempt of the same operation is known. If there is no such
-    /// session it has until `expires_at` to resume.
+    /// Records a stored lease, unless a later attempt of the same operation is known. A session that does not exist yet
+    /// has until `expires_at` to resume.
     pub(crate) fn restore(
         &mut self,
         id: SessionId,
@@ -158,29 +158,29 @@ impl Sessions {
         *attempt = lease.1.max(*attempt);
     }
 
-    /// The worker was heard of: its leases live on. Whether the session is known.
+    /// Renews a session, with its leases. Returns whether the session is known.
     pub(crate) fn renew(&mut self, id: SessionId, expires_at: Moment) -> bool {
         let Some(session) = self.by_id.get_mut(&id) else { return false };
         session.expires_at = session.expires_at.max(expires_at);
         true
     }
 
-    /// This process could not hear any worker for a while: no session expires before `until`.
+    /// Lets no session expire before `until`, because this process could not hear any worker for a while.
     pub(crate) fn renew_all(&mut self, until: Moment) {
         for session in self.by_id.values_mut() {
             session.expires_at = session.expires_at.max(until);
         }
     }
 
-    /// No more work for this one.
+    /// Assigns no more work to the session.
     pub(crate) fn drain(&mut self, id: SessionId) {
         if let Some(session) = self.edit(id) {
             session.draining = true;
         }
     }
 
-    /// That stream has ended. Without leases there is nothing to come back for. What a poll that ends so was handed
-    /// is given up, because its client has not read it.
+    /// Ends that stream. A session without leases ends with it. Attempts that were handed to a poll which ends this way
+    /// are given up, because its client has not read them.
     pub(crate) fn disconnect(&mut self, id: SessionId, stream: StreamNumber) {
         let Some(session) = self.edit(id) else { return };
         let was_polled = session.place.is_some_and(|place| place.poll == stream);
@@ -194,8 +194,8 @@ impl Sessions {
         }
     }
 
-    /// Ends the streams that are not read any more. Said by [`Sessions::disconnect`] as well, where there is room
-    /// for the request.
+    /// Ends the streams that nobody reads any more. [`Sessions::disconnect`] does the same, if there was room for the
+    /// request.
     pub(crate) fn end_closed_streams(&mut self) {
         let closed = |(id, session): (&SessionId, &Session)| {
             let (number, sender) = session.stream.as_ref()?;
@@ -206,7 +206,7 @@ impl Sessions {
         }
     }
 
-    /// Cuts every worker off: their streams end, their sessions remain. Polls end by themselves.
+    /// Ends every worker's stream; the sessions remain. Polls end by themselves.
     pub(crate) fn disconnect_all(&mut self) {
         for (id, session) in self.by_id.iter_mut().filter(|(_, it)| it.place.is_none()) {
             session.stream = None;
@@ -214,7 +214,7 @@ impl Sessions {
         }
     }
 
-    /// Sessions that were not renewed in time, with their leases. They get nothing more.
+    /// The leases of sessions that were not renewed in time. These sessions get no more work.
     pub(crate) fn expired(&mut self, now: Moment) -> Vec<(OperationId, Attempt)> {
         let gone: Vec<SessionId> =
             self.by_id.iter().filter(|(_, s)| s.expires_at <= now).map(|(id, _)| *id).collect();
@@ -231,8 +231,8 @@ impl Sessions {
         leases
     }
 
-    /// A session that serves the queue and can take one more, by turns; those that serve only this tenant come first.
-    /// The place is reserved until [`Sessions::settle`].
+    /// Reserves a slot of a session that serves the queue, by turns; sessions that serve only this tenant come first.
+    /// The slot is reserved until [`Sessions::settle`].
     pub(crate) fn reserve(&mut self, key: &QueueKey) -> Option<SessionId> {
         let Self { by_id, serving, .. } = self;
         let can_take = |id| by_id.get(&id).is_some_and(Session::can_take_more);
@@ -242,7 +242,7 @@ impl Sessions {
         Some(id)
     }
 
-    /// Ends the round's reservations.
+    /// Ends the reservations of the round.
     pub(crate) fn settle(&mut self, reserved: impl IntoIterator<Item = SessionId>) {
         for id in reserved {
             if let Some(session) = self.by_id.get_mut(&id) {
@@ -251,7 +251,7 @@ impl Sessions {
         }
     }
 
-    /// A lease has ended, unless a later attempt of the same operation is known; returns what the session can take now.
+    /// Ends a lease, unless a later attempt of the operation is known; returns the lanes that the session can serve.
     pub(crate) fn end_lease(
         &mut self,
         session: SessionId,
@@ -268,7 +268,7 @@ impl Sessions {
         held.lanes().collect()
     }
 
-    /// No session holds that operation any more.
+    /// Removes the operation's leases from all sessions.
     pub(crate) fn forget(&mut self, operation: OperationId) {
         for (id, session) in &mut self.by_id {
             if session.leases.remove(&operation).is_some() {
@@ -282,8 +282,8 @@ impl Sessions {
         }
     }
 
-    /// Hands a message to a worker. One that does not read is cut off; it may resume, but for a poll, which gives up
-    /// what it is assigned then.
+    /// Sends a message to a worker. A worker that does not read is disconnected and may resume; a poll gives up what it
+    /// was assigned then.
     pub(crate) fn send(&mut self, id: SessionId, message: ToWorker) {
         let Some(session) = self.edit(id) else { return };
         let is_assignment = matches!(message, ToWorker::Assignment { .. });
@@ -303,11 +303,11 @@ impl Sessions {
         self.by_id.get(&session).is_some_and(|held| held.leases.get(&id) == Some(&attempt))
     }
 
-    /// Takes out a session that another stream has from now on, and tells its own.
+    /// Removes a session that another stream takes, and notifies its present stream.
     fn supersede(&mut self, id: SessionId) -> Option<Session> {
         let session = self.take_out(id)?;
         if let Some((_, sender)) = &session.stream {
-            // A worker that does not read hears nothing but the end.
+            // A worker that does not read notices only the end of its stream.
             let _ = sender.try_send(ToWorker::Superseded);
         }
         Some(session)
@@ -319,7 +319,7 @@ impl Sessions {
         self.by_id.remove(&id)
     }
 
-    /// The session serves nothing any more.
+    /// Lets the session serve nothing more.
     fn retire(&mut self, id: SessionId) {
         let Some(session) = self.edit(id) else { return };
         let served: Vec<Lane> = session.lanes().collect();

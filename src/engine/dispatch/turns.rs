@@ -1,17 +1,16 @@
-//! Turns among queues that may have both work and a free worker slot: tenants take turns by their weights, then the
-//! kinds of a tenant, the one served longest ago first. So a tenant with work is served within one round of the
-//! others, and a kind within one round of its tenant's, whatever their names, their workers' order, and the length
-//! of their queues.
+//! Turns among queues that may have both work and a free slot: tenants take turns by their weights, then the kinds of a
+//! tenant, the one served longest ago first. So a tenant with work is served within one round of the others, and a kind
+//! within one round of its tenant's, whatever their names, their workers' order, and the length of their queues.
 //!
-//! Among tenants this is fair queueing by start times: each turn moves the tenant back by a stride, which is
-//! shorter the greater its weight. A tenant that was idle starts where the others are, and has saved nothing up.
+//! Among tenants this is start-time fair queueing: each turn moves the tenant back by a stride, which is shorter the
+//! greater its weight. A tenant that was idle joins at the present time, without credit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::queue::QueueKey;
 use crate::operation::{Kind, TenantId};
 
-/// So many queues may be remembered beyond those that are served.
+/// The number of queues that are remembered beyond the served ones.
 const SPARE: usize = 1_024;
 /// How far a turn moves a tenant of weight 1 back.
 const STRIDE: u64 = 1 << 20;
@@ -19,29 +18,29 @@ const STRIDE: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     tenants: HashMap<TenantId, Tenant>,
-    /// The tenants with open queues, by when their turn comes.
+    /// The tenants with open queues, by the time of their next turn.
     open: BTreeSet<(u64, TenantId)>,
-    /// Where the last turn began.
+    /// The virtual time at which the last turn began.
     now: u64,
     turns: u64,
     /// Weights other than 1.
     weights: HashMap<TenantId, u64>,
-    /// How many queues are remembered, and how many may be before some are forgotten.
+    /// The number of queues that are remembered, and the number above which some are forgotten.
     remembered: usize,
     forget_above: usize,
 }
 
 #[derive(Debug, Default)]
 struct Tenant {
-    /// When its turn comes.
+    /// The virtual time of its next turn.
     next: u64,
-    /// Its open queues by the number of their last turn; 0 is none yet.
+    /// Its open queues by the number of their last turn; 0: none yet.
     open: BTreeSet<(u64, Kind)>,
     last_turn: HashMap<Kind, u64>,
 }
 
 impl Turns {
-    /// What tenants weigh from now on, if not 1: with twice the weight it has twice the turns.
+    /// Sets the weights other than 1: twice the weight means twice the turns.
     pub(crate) fn set_weights(&mut self, weights: HashMap<TenantId, u64>) {
         self.weights = weights;
     }
@@ -51,7 +50,7 @@ impl Turns {
         (STRIDE / weight.max(1)).max(1)
     }
 
-    /// The queue may have work and a slot.
+    /// Opens the queue, because it may have work and a slot.
     pub(crate) fn mark(&mut self, key: QueueKey) {
         let tenant = self.tenants.entry(key.tenant.clone()).or_default();
         if tenant.open.is_empty() {
@@ -62,7 +61,7 @@ impl Turns {
         tenant.open.insert((last, key.kind));
     }
 
-    /// Takes the queue whose turn it is.
+    /// Takes the queue whose turn is next.
     pub(crate) fn pop(&mut self) -> Option<QueueKey> {
         let first = self.open.first()?.clone();
         let tenant = self.tenants.get_mut(&first.1)?;
@@ -73,7 +72,7 @@ impl Turns {
         Some(QueueKey { tenant: first.1, kind })
     }
 
-    /// The queue has had a turn.
+    /// Records that the queue has had a turn.
     pub(crate) fn served(&mut self, key: &QueueKey) {
         let stride = self.stride(&key.tenant);
         let tenant = self.tenants.entry(key.tenant.clone()).or_default();
@@ -91,7 +90,7 @@ impl Turns {
         }
     }
 
-    /// The open queues that are `wanted`, to be gone through in their order.
+    /// The open queues that are `wanted`, in the order of their turns.
     pub(crate) fn plan(&self, wanted: impl Fn(&QueueKey) -> bool) -> Plan {
         let mut tenants = BTreeMap::new();
         for (next, name) in &self.open {
@@ -110,8 +109,8 @@ impl Turns {
         self.open.is_empty()
     }
 
-    /// Forgets the turns of queues when there are many: those that no worker serves, and of tenants with nothing open
-    /// those that would begin where the others are anyway. `served` says how many are served.
+    /// Forgets turns when many queues are remembered: of queues that no worker serves, and of tenants without open
+    /// queues that would join at the present time anyway. `served` is the number of served queues.
     pub(crate) fn forget(&mut self, served: usize, is_served: impl Fn(&QueueKey) -> bool) {
         if self.remembered <= (served + SPARE).max(self.forget_above) {
             return;
@@ -133,17 +132,17 @@ impl Turns {
     }
 }
 
-/// Open queues as they would come by turns, while nothing is served yet.
+/// Open queues in the order of their turns, as long as nothing is served.
 #[derive(Debug)]
 pub(crate) struct Plan(BTreeMap<(u64, TenantId), (u64, VecDeque<QueueKey>)>);
 
 impl Plan {
-    /// The queue whose turn it is.
+    /// The queue whose turn is next.
     pub(crate) fn first(&self) -> Option<&QueueKey> {
         self.0.first_key_value().and_then(|(_, (_, open))| open.front())
     }
 
-    /// That queue has a turn, if it `is_served`; otherwise it is out.
+    /// Gives that queue a turn if it `is_served`; otherwise removes it.
     pub(crate) fn advance(&mut self, is_served: bool) {
         let Some(((next, name), (stride, mut open))) = self.0.pop_first() else { return };
         let key = open.pop_front();
@@ -170,7 +169,7 @@ mod tests {
         key_of("t", kind)
     }
 
-    /// The order of service if all of these always have work, and one slot is free at a time.
+    /// The order of service if all queues always have work, and one slot is free at a time.
     fn order(turns: &mut Turns, keys: &[QueueKey], most: usize) -> Vec<QueueKey> {
         let next = |_| {
             keys.iter().for_each(|key| turns.mark(key.clone()));

@@ -1,5 +1,4 @@
-//! Timers, as commands: limits and retention of operations, and leases of silent workers. One timer for all of
-//! them.
+//! Timers, as commands: limits and retention of operations, and leases of silent workers. One timer serves them all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +12,17 @@ use crate::operation::{Command, SessionId, Timestamp};
 use crate::store::shared::SharedStore;
 use crate::store::{Store, StoreError};
 
-/// Most operations that one commit changes because time has passed. Retention deletes in batches of this size,
-/// between which other work goes on.
+/// The maximum number of operations that one commit changes because time has passed. Other work goes on between such
+/// commits, also while retention deletes.
 const MAX_DUE: usize = 128;
-/// How often sessions are looked over at least.
+/// The longest interval between checks of sessions.
 const SESSION_CHECK: Duration = Duration::from_secs(1);
-/// How long the store is left alone where looking at it has come to nothing.
+/// How long the store is not read after a read has failed.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Most lost sessions that one commit deals with, and most leases of each.
+/// The maximum number of lost sessions that one commit handles, and of leases of each.
 const MAX_EXPIRED: (usize, usize) = (32, 256);
 
-/// When to act without being asked: as soon as one of the clocks gets there.
+/// When to act without a request: as soon as either clock gets there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wake {
     time: Timestamp,
@@ -52,7 +51,7 @@ impl Wake {
         self.moment
     }
 
-    /// Whichever of the two is first, on each clock.
+    /// The earlier of the two, on each clock.
     pub(crate) fn or(self, other: Self) -> Self {
         Self { time: self.time.min(other.time), moment: self.moment.min(other.moment) }
     }
@@ -61,19 +60,19 @@ impl Wake {
 /// The next due times.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
-    /// Not later than the earliest `wake_at` of what was committed here.
+    /// At most the earliest `wake_at` of what was committed here.
     wake_at: Option<Timestamp>,
-    /// The store is looked at again when both have come.
+    /// The store is read again when both times have come.
     recheck: Option<(Timestamp, Moment)>,
     check_sessions_at: Moment,
-    /// How often sessions are looked over.
+    /// The interval between checks of sessions.
     check_interval: Duration,
-    /// After a failure of the store nothing is tried before this moment.
+    /// The store is not read before this moment, because a read failed.
     paused_until: Moment,
 }
 
 impl Upkeep {
-    /// Sessions are looked over often enough that a gap of a heartbeat interval shows.
+    /// Checks sessions often enough to notice a gap of a heartbeat interval.
     pub(crate) fn new(moment: Moment, heartbeat_interval: Duration) -> Self {
         Self {
             wake_at: None,
@@ -84,24 +83,24 @@ impl Upkeep {
         }
     }
 
-    /// Something in the store changes by itself at `at`.
+    /// Wakes at `at` at the latest, when something in the store becomes due.
     pub(crate) fn wake_by(&mut self, at: Option<Timestamp>) {
         self.wake_at = [self.wake_at, at].into_iter().flatten().min();
     }
 
-    /// Something in the store changes by itself at `at`; it is not looked at before `not_before`.
+    /// Reads the store at `at`, when something may become due there, but not before `not_before`.
     pub(crate) fn recheck(&mut self, at: Timestamp, not_before: Moment) {
         let (earliest, soonest) = self.recheck.unwrap_or((at, not_before));
         self.recheck = Some((earliest.min(at), soonest.min(not_before)));
     }
 
-    /// Whether what is due in the store is to be looked for.
+    /// Whether to look for due operations in the store.
     pub(crate) fn is_due(&self, now: Timestamp, moment: Moment) -> bool {
         self.wake_at.is_some_and(|at| at <= now)
             || self.recheck.is_some_and(|(at, not_before)| at <= now && not_before <= moment)
     }
 
-    /// Leaves the store alone for a while.
+    /// Stops reading the store for a while.
     pub(crate) fn pause(&mut self, moment: Moment) {
         self.paused_until = moment.after(PAUSE);
     }
@@ -110,7 +109,7 @@ impl Upkeep {
         self.paused_until > moment
     }
 
-    /// When to act next, while there are sessions or there are none.
+    /// When to act next, with or without sessions.
     pub(crate) fn next(&self, now: Timestamp, sessions: bool) -> Wake {
         let check = sessions.then(|| Wake::at_moment(self.check_sessions_at));
         let recheck = self.recheck.map(|(at, not_before)| match at <= now {
@@ -121,18 +120,18 @@ impl Upkeep {
         times.into_iter().flatten().fold(Wake::NEVER, Wake::or)
     }
 
-    /// `next`, or the end of the pause.
+    /// `next`, or the end of the pause if there is one.
     pub(crate) fn after_pause(&self, next: Wake, moment: Moment) -> Wake {
         if self.is_pausing(moment) { Wake::at_moment(self.paused_until) } else { next }
     }
 
-    /// Sessions are looked over at `moment` at the latest.
+    /// Checks sessions at `moment` at the latest.
     pub(crate) fn check_sessions_by(&mut self, moment: Moment) {
         self.check_sessions_at = self.check_sessions_at.min(moment);
     }
 
-    /// The ends of leases that their workers do not report, when it is time to look sessions over: those of sessions
-    /// that fell silent are lost, and what polls have given up is released.
+    /// Ends leases that their workers do not report, when a check is due: leases of silent sessions are lost, and
+    /// attempts that polls gave up are released.
     pub(crate) fn ended_leases(
         &mut self,
         sessions: &mut Sessions,
@@ -156,7 +155,7 @@ impl Upkeep {
         expired.into_iter().map(lost).chain(given_up.map(released)).collect()
     }
 
-    /// Commands for operations that are due in the store. `chance` gives numbers from 0 to 1.
+    /// Commands for due operations of the store. `chance` returns numbers from 0 to 1.
     pub(crate) async fn due(
         &mut self,
         store: &Arc<dyn Store>,
@@ -164,15 +163,15 @@ impl Upkeep {
         (now, moment): (Timestamp, Moment),
         mut chance: impl FnMut() -> f64,
     ) -> Result<Vec<Work>, StoreError> {
-        // Those that are left alone stay due, and must not hide what is behind them.
+        // Skipped operations stay due, and must not hide the ones behind them.
         let mut due = store.due(now, MAX_DUE + quarantine.len()).await?;
         if due.is_empty() {
-            // The timer was early, what it was set for has changed since; or it was for tombstones.
+            // The timer was early, its reason has changed since, or it was for tombstones.
             let next = store.next_wake().await?;
             (self.wake_at, self.recheck) = (next, None);
             let Some(at) = next.filter(|at| *at <= now) else { return Ok(Vec::new()) };
             if store.shared().is_some() {
-                // Or another replica is just seeing to it.
+                // Another replica may be handling it just now.
                 self.wake_at = None;
                 self.recheck(at, moment.after(PAUSE));
             }
@@ -180,7 +179,7 @@ impl Upkeep {
         }
         due.retain(|id| !quarantine.holds(*id, moment));
         if due.is_empty() {
-            // What comes to be due is looked for now and then.
+            // New due operations are looked for now and then.
             self.wake_at = None;
             self.recheck(now, moment.after(PAUSE));
         }
@@ -189,7 +188,7 @@ impl Upkeep {
     }
 }
 
-/// The leases of sessions that other replicas have lost, and the sessions that hold nothing any more.
+/// The leases of sessions that other replicas have lost, and the lost sessions without leases.
 pub(crate) async fn lost_sessions(
     store: &dyn SharedStore,
     rows: &mut SessionRows,

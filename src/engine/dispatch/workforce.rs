@@ -1,5 +1,5 @@
-//! The workers of this replica and their work: their requests, timers, messages of other replicas, and which queued
-//! operations start in a commit.
+//! The workers of this replica and their work: their requests, timers, messages of other replicas, and the choice of
+//! queued operations that start in a commit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +29,9 @@ pub(crate) struct Workforce {
     dispatcher: Dispatcher,
     quarantine: Quarantine,
     upkeep: Upkeep,
-    /// Where others share the store.
+    /// Set if replicas share the store.
     replicas: Option<Replicas>,
-    /// Leases that have come from another replica, or have gone there.
+    /// Leases that have moved from or to another replica.
     moved: Vec<OperationId>,
     chance: fastrand::Rng,
 }
@@ -79,7 +79,7 @@ impl Workforce {
         self.replicas.is_some()
     }
 
-    /// Leases that have moved between replicas since this was asked: what is known of them is of the time before.
+    /// The leases that have moved between replicas since the last call: what is known of them is out of date.
     pub(crate) fn take_moved(&mut self) -> Vec<OperationId> {
         std::mem::take(&mut self.moved)
     }
@@ -89,7 +89,7 @@ impl Workforce {
         self.dispatcher.sessions().get(session).is_some_and(|held| held.has_lease(id))
     }
 
-    /// When there is something to do without a request.
+    /// When to act without a request.
     pub(crate) fn next_wake(&self, (now, moment): Now) -> Wake {
         if self.dispatcher.has_turns() && !self.upkeep.is_pausing(moment) {
             return Wake::at_moment(moment);
@@ -104,21 +104,21 @@ impl Workforce {
         self.upkeep.after_pause(next, moment)
     }
 
-    /// Attempts that polls gave up go back to the queue with the next commit.
+    /// Returns attempts that polls gave up to the queue with the next commit.
     fn give_back_soon(&mut self, now: Moment) {
         if self.dispatcher.sessions_mut().take_given_up() {
             self.upkeep.check_sessions_by(now);
         }
     }
 
-    /// The store may hold work of every queue that is served here.
+    /// Notes that the store may have work of every served lane.
     fn expect_all(&mut self) {
         if let Some(replicas) = &mut self.replicas {
             replicas.claims().expect_all(&mut self.dispatcher);
         }
     }
 
-    /// This process could not hear any worker for a while: no session ends before `until`.
+    /// Lets no session end before `until`, because this process could not hear any worker for a while.
     pub(crate) fn renew_all(&mut self, until: Moment, gap: Duration) {
         if self.dispatcher.sessions().len() > 0 {
             tracing::warn!(
@@ -129,7 +129,7 @@ impl Workforce {
         }
     }
 
-    /// These sessions have gone to another replica: so have their leases.
+    /// Removes sessions that another replica has taken over, with their leases.
     pub(crate) fn lose_sessions(&mut self, ids: &[SessionId]) {
         for id in ids {
             tracing::info!(session.id = %id, "a worker's session has gone to another replica");
@@ -143,14 +143,14 @@ impl Workforce {
         }
     }
 
-    /// What others have done to leases here was not looked at in a round that failed.
+    /// Rechecks all leases, because a failed round has not looked at what other replicas did to them.
     pub(crate) fn recheck_all(&mut self) {
         if let Some(replicas) = &mut self.replicas {
             replicas.recheck_all();
         }
     }
 
-    /// Adds what time brings. Sessions of other replicas that hold nothing any more are added to `lost`.
+    /// Adds work that is due. Adds other replicas' sessions without leases to `lost`.
     pub(crate) async fn add_timed_work(
         &mut self,
         now: Now,
@@ -166,7 +166,7 @@ impl Workforce {
         works.extend(self.upkeep.ended_leases(sessions, quarantine, now.1));
         match self.look_at_store(now, works, lost).await {
             Err(StoreError::Corrupt(error)) => {
-                // Whatever can be read goes on.
+                // What can be read is handled.
                 tracing::error!(error, "reading what is due failed");
                 self.upkeep.pause(now.1);
                 Ok(())
@@ -197,12 +197,12 @@ impl Workforce {
         Ok(())
     }
 
-    /// Nothing is done any more about an operation that cannot be read or written, and no worker holds it.
+    /// Quarantines an operation that cannot be read or written, and forgets its lease.
     pub(crate) fn leave_alone(&mut self, id: OperationId) {
         leave_alone(&mut self.dispatcher, &mut self.quarantine, id);
     }
 
-    /// Messages that resumed sessions missed.
+    /// The messages that resumed sessions missed.
     pub(crate) async fn catch_up(
         &mut self,
         loader: &Loader,
@@ -213,7 +213,7 @@ impl Workforce {
         catch_up(&self.shared, parts, loader, draft, moment).await
     }
 
-    /// Gives queued operations to workers with free slots.
+    /// Assigns queued operations to workers with free slots.
     pub(crate) async fn dispatch(
         &mut self,
         most: usize,
@@ -235,7 +235,7 @@ impl Workforce {
                 Err(error) => return Err(error),
             }
         }
-        // Where others share the store, it alone knows how many attempts run.
+        // With replicas, only the store knows how many attempts run.
         let expects = |key: &QueueKey| {
             let is_limited = || !table.running(&key.tenant, &key.kind).is_empty();
             replicas.as_ref().is_some_and(|it| it.expects(key) || is_limited())
@@ -245,7 +245,7 @@ impl Workforce {
         assign(matches, (dispatcher, quarantine), loader, draft).await
     }
 
-    /// What becomes of sessions with the draft's commit; of others' those end that are `lost`.
+    /// The session changes of the draft's commit; of other replicas' sessions, the `lost` ones end.
     pub(crate) fn session_changes(
         &self,
         draft: &Draft,
@@ -257,12 +257,12 @@ impl Workforce {
         self.replicas.as_ref().map(changes).unwrap_or_default()
     }
 
-    /// Whether something is kept from other replicas until a commit.
+    /// Whether something is reserved for this replica until a commit.
     pub(crate) fn holds(&self) -> bool {
         self.replicas.as_ref().is_some_and(Replicas::holds)
     }
 
-    /// These changes are durable, if there were any.
+    /// Applies these changes, which are durable.
     pub(crate) fn sessions_committed(&mut self, changes: &SessionChanges, moment: Moment) {
         if let Some(replicas) = &mut self.replicas {
             replicas.rows().committed(changes, self.dispatcher.sessions(), moment);
@@ -283,7 +283,7 @@ impl Workforce {
         }
     }
 
-    /// The store takes writes again.
+    /// Resumes after the store was unavailable.
     pub(crate) fn after_outage(&mut self, moment: Moment) {
         if let Some(replicas) = &mut self.replicas {
             replicas.rows().after_outage(moment);
@@ -291,12 +291,12 @@ impl Workforce {
         self.expect_all();
     }
 
-    /// The round is over. Where others share the store, what is left in the queue is theirs as well.
+    /// Ends the round. With replicas, the remaining queued operations are left to the store.
     pub(crate) fn end_round(&mut self) {
         if let (Some(replicas), Some(store)) = (&mut self.replicas, self.shared.store.shared()) {
             let table = self.shared.limits();
             for key in replicas.claims().hand_over(self.dispatcher.queue_mut()) {
-                // What has limits is claimed only, however short it has been there.
+                // Queues with limits are only claimed, never served from memory.
                 if !table.running(&key.tenant, &key.kind).is_empty() {
                     self.dispatcher.mark(key);
                 }
@@ -306,7 +306,7 @@ impl Workforce {
         self.publish();
     }
 
-    /// Tells everybody what workers do now.
+    /// Publishes the workers' states in the roster.
     fn publish(&mut self) {
         let now = self.shared.clock.now();
         let mut roster = self.shared.roster();

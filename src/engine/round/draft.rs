@@ -19,33 +19,33 @@ use crate::operation::{
 use crate::store::log::{Change, Logged, Stamp};
 use crate::store::{Batch, Forget, LogAppend, Lookup, Removal, Tombstone, Write};
 
-/// An operation of the draft.
+/// An operation in the draft.
 #[derive(Debug, Default)]
 struct Known {
-    /// As it is stored.
+    /// As stored.
     stored: Option<Arc<Operation>>,
-    /// As it is to be.
+    /// As of this draft.
     current: Option<Arc<Operation>>,
     input: Option<Bytes>,
     result: Option<Bytes>,
-    /// Removed by its retention, not by a client's delete.
+    /// Whether retention removed it, not a client's delete.
     expired: bool,
 }
 
-/// The tombstones of operations that their retention removes.
+/// How long tombstones are kept, and how many.
 #[derive(Clone, Copy, Debug)]
 struct TombstonePolicy {
     retention: Duration,
     most: u64,
 }
 
-/// One commit in the making.
+/// The contents of one commit while it is decided.
 #[derive(Debug)]
 pub(crate) struct Draft {
     now: Timestamp,
     tombstones: TombstonePolicy,
     forgets: bool,
-    /// Ids rise with time: rows are appended in order, and operations of one commit keep their order.
+    /// Ids rise with time, so rows are appended in order and operations of one commit keep their order.
     known: BTreeMap<OperationId, Known>,
     keys: HashMap<(TenantId, IdempotencyKey), OperationId>,
     transitions: Vec<Transition>,
@@ -81,17 +81,17 @@ impl Draft {
         self.now
     }
 
-    /// In the order in which they were decided.
+    /// The transitions, in the order in which they were decided.
     pub(crate) fn transitions(&self) -> &[Transition] {
         &self.transitions
     }
 
-    /// Operations that are removed, as they were last.
+    /// The removed operations, in their last state.
     pub(crate) fn removed(&self) -> &[Arc<Operation>] {
         &self.removed
     }
 
-    /// The row cannot be read.
+    /// Marks a row that cannot be read.
     pub(crate) fn mark_damaged(&mut self, lookup: Lookup) {
         self.damaged.insert(lookup);
     }
@@ -100,7 +100,7 @@ impl Draft {
         self.damaged.contains(lookup)
     }
 
-    /// Takes in an operation as it is stored.
+    /// Adds an operation as stored.
     pub(crate) fn learn(&mut self, operation: Arc<Operation>) {
         let submission = &operation.submission;
         if let Some(idempotency) = &submission.idempotency {
@@ -114,12 +114,12 @@ impl Draft {
         });
     }
 
-    /// The operation as it is to be.
+    /// The operation as of this draft.
     pub(crate) fn current(&self, id: OperationId) -> Option<Arc<Operation>> {
         self.known.get(&id).and_then(|known| known.current.clone())
     }
 
-    /// The operation as it is stored.
+    /// The operation as stored.
     pub(crate) fn stored(&self, id: OperationId) -> Option<Arc<Operation>> {
         self.known.get(&id).and_then(|known| known.stored.clone())
     }
@@ -129,12 +129,12 @@ impl Draft {
         self.known.contains_key(&id)
     }
 
-    /// The contents of an input that comes with this commit.
+    /// The contents of an input that this commit stores.
     pub(crate) fn input(&self, id: OperationId) -> Option<Bytes> {
         self.known.get(&id).and_then(|known| known.input.clone())
     }
 
-    /// The operation that the submission's idempotency key names already, if it does.
+    /// The operation that has the submission's idempotency key already, if any.
     pub(crate) fn existing(
         &self,
         new: &NewOperation,
@@ -150,7 +150,7 @@ impl Draft {
         })
     }
 
-    /// A submission that is new.
+    /// Adds a new submission.
     pub(crate) fn submit(&mut self, new: &NewOperation, id: OperationId) -> Arc<Operation> {
         let idempotency = new
             .idempotency_key
@@ -184,7 +184,7 @@ impl Draft {
         operation
     }
 
-    /// A command for an operation that the draft knows.
+    /// Applies a command to an operation that the draft knows.
     pub(crate) fn apply(
         &mut self,
         operation: &Arc<Operation>,
@@ -222,12 +222,12 @@ impl Draft {
         }
     }
 
-    /// Tombstones whose time has come are to go.
+    /// Removes expired tombstones with this commit.
     pub(crate) fn forget(&mut self) {
         self.forgets = true;
     }
 
-    /// Log lines to be written.
+    /// Adds log lines to write.
     pub(crate) fn add_log(&mut self, append: LogAppend) {
         self.logs.push(append);
     }
@@ -293,7 +293,7 @@ impl Draft {
                 (None, None) => {}
             }
         }
-        // Each that comes may take two with it that are out of date, or too many.
+        // Each new tombstone may remove two that have expired or are too many.
         if self.forgets || batch.removals.iter().any(|removal| removal.tombstone.is_some()) {
             batch.forget = Some(Forget { until: self.now, keep: self.tombstones.most });
         }
@@ -306,12 +306,12 @@ impl Draft {
         batch
     }
 
-    /// Whether the operation is there after the commit. What is removed takes its history along.
+    /// Whether the operation exists after the commit. A removed operation's history goes with it.
     fn stays(&self, id: OperationId) -> bool {
         self.known.get(&id).is_none_or(|known| known.current.is_some())
     }
 
-    /// The changes of the commit of that name, in the order of operation and revision.
+    /// The changes of the commit with that stamp, in the order of operation and revision.
     pub(crate) fn logged(&self, stamp: Stamp) -> Vec<Logged> {
         let transitions = self.transitions.iter().filter(|it| self.stays(it.after.id()));
         let transitions = transitions.map(|Transition { before, after, event_type, .. }| {

@@ -14,16 +14,16 @@ use crate::engine::request::SubmitMode;
 use crate::operation::{Operation, OperationId, Payload, PayloadInfo};
 use crate::store::{Lookup, PayloadRole, StoreError};
 
-/// After a repeated key, keys are looked up first for this many commits: clients that try again come in swarms.
+/// After a repeated key, look keys up first for this many commits, because clients that retry come in swarms.
 const PRECHECKED: u32 = 64;
 
-/// The inputs of operations; `None` where there is none. Those that cannot be read are missing.
+/// The inputs of operations; `None` if there is none. Unreadable ones are missing.
 pub(crate) type Inputs = HashMap<OperationId, Option<Payload>>;
 
 #[derive(Debug)]
 pub(crate) struct Loader {
     shared: Arc<Shared>,
-    /// For how many more commits idempotency keys are looked up before they are used.
+    /// For how many more commits idempotency keys are looked up first.
     precheck_keys: u32,
 }
 
@@ -32,14 +32,13 @@ impl Loader {
         Self { shared, precheck_keys: 0 }
     }
 
-    /// A key may have been repeated: the next commits look keys up.
+    /// Looks keys up first in the next commits, because a key may have been repeated.
     pub(crate) fn precheck_keys(&mut self) {
         self.precheck_keys = PRECHECKED;
     }
 
-    /// Makes the draft know every operation that the works name. By an idempotency key hardly any submission names
-    /// one: keys are taken for new until the store says otherwise, by a conflict, or until there is room for no more
-    /// than `room` new operations.
+    /// Adds every operation that the works name to the draft. Few keys are repeated, so keys are looked up only after a
+    /// recent conflict, or if `room` is less than the number of submissions; otherwise the store reports a conflict.
     pub(crate) async fn works(
         &mut self,
         works: &[Work],
@@ -56,7 +55,7 @@ impl Loader {
                 let asked = items.iter().enumerate().filter(|(at, new)| {
                     // The draft may know its children without it, because they take part in this commit themselves.
                     let is_batch = *at == 0 && *mode == SubmitMode::Batch;
-                    // Where a kind has its own limit, whether there is room is known too late.
+                    // With its own limit, a kind would be refused for lack of room before the conflict is noticed.
                     prechecks || is_batch || new.capacity.is_some()
                 });
                 lookups.extend(asked.filter_map(|(_, new)| {
@@ -70,7 +69,7 @@ impl Loader {
         self.look_up(lookups, draft).await
     }
 
-    /// Makes the draft know these operations.
+    /// Adds these operations to the draft.
     pub(crate) async fn operations(
         &self,
         ids: impl IntoIterator<Item = OperationId>,
@@ -81,7 +80,7 @@ impl Loader {
         self.look_up(lookups, draft).await
     }
 
-    /// Takes the operation from the cache, or notes that it must be looked up.
+    /// Adds the operation from the cache, or notes that it must be looked up.
     fn know(&self, id: OperationId, draft: &mut Draft, lookups: &mut Vec<Lookup>) {
         if draft.knows(id) {
             return;
@@ -102,7 +101,7 @@ impl Loader {
                 Ok(found) => {
                     found.into_iter().flatten().for_each(|found| draft.learn(Arc::new(found)));
                 }
-                // Which of them is damaged shows by halves.
+                // Halving finds the damaged one.
                 Err(StoreError::Corrupt(_)) if lookups.len() > 1 => {
                     parts.push(lookups.split_off(lookups.len() / 2));
                     parts.push(lookups);
@@ -116,7 +115,7 @@ impl Loader {
         Ok(())
     }
 
-    /// The inputs of operations that the draft knows: those at hand as they are, the others read all at once.
+    /// The inputs of operations that the draft knows: cached ones, and the others in one read.
     pub(crate) async fn inputs(
         &self,
         ids: impl IntoIterator<Item = OperationId>,
@@ -147,7 +146,7 @@ impl Loader {
         let id = operation.id();
         let Some(info) = operation.submission.input.clone() else { return (id, Ok(None)) };
         let at_hand = match info {
-            // What an object holds the worker reads itself.
+            // The worker itself reads what an object holds.
             PayloadInfo { object: Some(_), .. } => Some(Bytes::new()),
             _ => draft.input(id).or_else(|| self.shared.cache.input(id)),
         };
@@ -159,7 +158,7 @@ impl Loader {
     }
 }
 
-/// How many submissions there are.
+/// The number of submissions.
 fn submissions(works: &[Work]) -> u64 {
     let submissions = works.iter().map(|work| match work {
         Work::Submit { items, .. } => items.len() as u64,

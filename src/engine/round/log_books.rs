@@ -1,6 +1,6 @@
 //! The log books of running attempts: the kept lines of an operation, and their numbers.
 //!
-//! A book belongs to one attempt and ends with its lease: between two attempts another replica may have written.
+//! A book belongs to one attempt and ends with its lease, because another replica may write between two attempts.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -12,21 +12,20 @@ use crate::operation::log::LogBook;
 use crate::operation::{Attempt, Command, Operation, OperationId, Timestamp};
 use crate::store::{LogAppend, Store, StoreError};
 
-/// An operation and its attempt.
+/// An operation and the attempt that writes.
 type Key = (OperationId, Attempt);
 
 #[derive(Debug, Default)]
 pub(crate) struct LogBooks {
     books: BTreeMap<Key, LogBook>,
-    /// Those that were read for a report which may turn out to be of an attempt that is over: no lease ends them.
+    /// Books read for a report whose attempt may turn out to have ended: then no lease's end closes them.
     unused: BTreeSet<Key>,
-    /// Those that cannot be read, until the lease ends.
+    /// Operations whose book cannot be read, until the lease ends.
     damaged: HashSet<OperationId>,
 }
 
 impl LogBooks {
-    /// Reads the books that these works need and which are not here, all at once. One that is damaged is its
-    /// operation's concern.
+    /// Reads the missing books that these works need, all at once. A damaged book affects only its own operation.
     pub(crate) async fn load(
         &mut self,
         works: &[Work],
@@ -63,8 +62,7 @@ impl LogBooks {
         (!apply.lines.is_empty() && !is_here).then_some(key)
     }
 
-    /// The lines as they are to be written under the operation's current attempt; `None` where its book is
-    /// damaged.
+    /// The lines as written under the operation's current attempt; `None` if its book is damaged.
     pub(crate) fn append(
         &mut self,
         operation: &Operation,
@@ -87,7 +85,7 @@ impl LogBooks {
         })
     }
 
-    /// The lease has ended, or what is known of the lines may be wrong.
+    /// Drops the book, because the lease has ended or the book may be wrong.
     pub(crate) fn close(&mut self, id: OperationId) {
         let (first, last) = ((id, Attempt(0)), (id, Attempt(u32::MAX)));
         let of_operation: Vec<Key> = self.books.range(first..=last).map(|(key, _)| *key).collect();

@@ -1,8 +1,8 @@
 //! The parts of one commit. Nothing here knows of queues, workers or watchers.
 //!
-//! A [`Round`] owns the requests of one commit. After one lost race it is tried again unchanged. From the second
-//! on, conflicting requests are committed apart from the rest, down to one operation, which then gets an error of
-//! its own. Requests about rows that others keep locked are split off at once, and given up soon, because all other
+//! A [`Round`] owns the requests of one commit. After one lost race it is tried again unchanged. From the second on,
+//! conflicting requests are committed apart from the rest, down to one operation, which then gets an error of its own.
+//! Requests about rows that other transactions keep locked are split off at once and given up soon, because all other
 //! requests wait meanwhile.
 
 use std::collections::{BTreeSet, HashSet};
@@ -15,12 +15,12 @@ pub(crate) mod work;
 
 use work::Work;
 
-/// How many races one operation may lose before it is given up.
+/// How many races one operation may lose before its requests are given up.
 const MAX_LOSSES: u32 = 16;
-/// A lock that was waited for in vain counts for this many.
+/// A lock timeout counts as this many lost races.
 const LOCKED: u32 = 6;
 
-/// Works that are committed together, and how many attempts may start in the same commit.
+/// Works that are committed together, and the number of attempts that may start in the same commit.
 #[derive(Debug)]
 pub(crate) struct Round {
     works: Vec<Work>,
@@ -28,14 +28,14 @@ pub(crate) struct Round {
     losses: u32,
 }
 
-/// Why a commit of a round was refused. Nothing of it was written.
+/// Why a commit of a round was refused. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
-    /// Other writers were first with something: these works, by number, and perhaps with what started.
+    /// Other writers were first: with what these works (by number) touch, and perhaps with attempts that were to start.
     Race(BTreeSet<usize>),
-    /// Others held a lock for too long: on what these works touch, by number; none where that is not known.
+    /// Others held locks for too long, on what these works (by number) touch; empty if that is not known.
     Lock(BTreeSet<usize>),
-    /// Something that it touches cannot be written.
+    /// Something in it cannot be written.
     Damage,
 }
 
@@ -43,9 +43,9 @@ pub(crate) enum Loss {
 #[derive(Debug)]
 pub(crate) enum Next {
     Again(Round),
-    /// In this order.
+    /// Commit these, in this order.
     Apart(Vec<Round>),
-    /// It is one operation's error by now.
+    /// Only one operation is left: its requests get an error.
     GiveUp(Round),
 }
 
@@ -54,8 +54,8 @@ impl Round {
         Self { works, starts, losses: 0 }
     }
 
-    /// Rounds to be committed in this order. A removal is not in the commit of a transition of the same operation: it would
-    /// take that transition along, and readers of the log would never see it.
+    /// Splits works into rounds to commit in this order. A removal must not share a commit with a transition of the
+    /// same operation: it would delete that transition, and readers of the log would never see it.
     pub(crate) fn in_order(works: Vec<Work>, starts: usize) -> Vec<Self> {
         let (mut first, mut later) = (Vec::with_capacity(works.len()), Vec::new());
         let has_removals = works.iter().any(Work::may_remove);
@@ -85,7 +85,7 @@ impl Round {
         self.works
     }
 
-    /// How many attempts may start; with none, sessions are not told what they missed either.
+    /// How many attempts may start; with 0, resumed sessions are not sent what they missed either.
     pub(crate) fn starts(&self) -> usize {
         self.starts
     }
@@ -110,13 +110,13 @@ impl Round {
                 true => Next::Again(self),
                 false => Next::GiveUp(self),
             },
-            // What is left over is started by the next commits.
+            // The next commits start the rest.
             (0, starts) => Next::Again(Self { starts: starts / 2, losses: 1, ..self }),
             _ => Next::Apart(self.apart(loss)),
         }
     }
 
-    /// First what is not in the way, then what is, last what may start.
+    /// First the works that do not collide, then those that do, last the attempts that may start.
     fn apart(self, loss: &Loss) -> Vec<Self> {
         let half = self.works.len() / 2;
         let is_known = |at: &usize| match loss {
@@ -158,7 +158,7 @@ mod tests {
         Loss::Lock(works.iter().copied().collect())
     }
 
-    /// The numbers of the works of each part, and what may start with it.
+    /// The works' numbers of each part, and how many attempts may start with it.
     fn parts(next: Next) -> Vec<(Vec<u128>, usize)> {
         let Next::Apart(parts) = next else { panic!("{next:?}") };
         let number = |work: &Work| (1..100).find(|number| work.id() == Some(id(*number))).unwrap();

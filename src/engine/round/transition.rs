@@ -9,10 +9,10 @@ use crate::operation::{EventType, Operation};
 pub(crate) struct Transition {
     /// The operation before; `None` for a submission.
     pub(crate) before: Option<Arc<Operation>>,
-    /// The operation after.
+    /// The operation after the transition.
     pub(crate) after: Arc<Operation>,
-    /// The transition.
+    /// The event's type.
     pub(crate) event_type: EventType,
-    /// Whether a report of the current attempt made it.
+    /// Whether the current attempt's report caused it.
     pub(crate) by_report: bool,
 }

@@ -1,4 +1,4 @@
-//! A request to one commit, with the callers that wait for it.
+//! A request in a commit, with the caller that waits for the response.
 
 use tokio::sync::oneshot;
 
@@ -6,14 +6,14 @@ use crate::engine::admission::Admitted;
 use crate::engine::request::{Applied, Apply, EngineError, SubmitMode, Submitted};
 use crate::operation::{Command, NewOperation, OperationId};
 
-/// A part of a commit. Its caller, if it has one, may have gone away.
+/// A part of a commit. Its caller, if any, may have disconnected.
 #[derive(Debug)]
 pub(crate) enum Work {
     Submit {
         items: Vec<NewOperation>,
         mode: SubmitMode,
         reply: oneshot::Sender<Vec<Result<Submitted, EngineError>>>,
-        /// The room in memory, given back with the answer.
+        /// The request's room in memory, freed with the answer.
         admission: Admitted,
     },
     Apply {
@@ -21,11 +21,11 @@ pub(crate) enum Work {
         reply: oneshot::Sender<Result<Applied, EngineError>>,
         admission: Admitted,
     },
-    /// The engine's own: a limit or a lost lease.
+    /// Without a caller: a limit that has passed, or a lost lease.
     Own(OperationId, Command),
-    /// The engine's own: another replica may have changed what a session here holds.
+    /// Without a caller: another replica may have changed an operation that a session here holds.
     Recheck(OperationId),
-    /// The engine's own: tombstones are out of date.
+    /// Without a caller: tombstones have expired.
     Forget,
 }
 
@@ -38,7 +38,7 @@ pub(crate) enum Answer {
 }
 
 impl Work {
-    /// The operation that it names.
+    /// The operation that it names, if it names one.
     pub(crate) fn id(&self) -> Option<OperationId> {
         match self {
             Self::Submit { .. } | Self::Forget => None,
@@ -47,7 +47,7 @@ impl Work {
         }
     }
 
-    /// The operation that it names, where no caller waits for it.
+    /// The operation that it names, if no caller waits for it.
     pub(crate) fn own_id(&self) -> Option<OperationId> {
         match self {
             Self::Own(id, _) | Self::Recheck(id) => Some(*id),
@@ -64,7 +64,7 @@ impl Work {
         }
     }
 
-    /// Tells the caller what became of it.
+    /// Sends the outcome to the caller.
     pub(crate) fn answer(self, answer: Answer) {
         match (self, answer) {
             (Self::Submit { reply, admission, .. }, Answer::Submit(answers)) => {
@@ -75,12 +75,12 @@ impl Work {
                 drop(admission);
                 let _ = reply.send(answer);
             }
-            // The engine's own.
+            // Works without a caller.
             _ => {}
         }
     }
 
-    /// Tells the caller that nothing was done.
+    /// Sends the caller an error: nothing was done.
     pub(crate) fn refuse(self, error: EngineError) {
         let answer = match &self {
             Self::Submit { items, .. } => {
@@ -94,7 +94,7 @@ impl Work {
 }
 
 impl Answer {
-    /// Whether the operation is among those that it speaks of.
+    /// Whether the work names the operation.
     fn names(&self, id: OperationId) -> bool {
         match self {
             Self::Submit(answers) => {

@@ -1,11 +1,11 @@
 //! Recent commits for watches over filters: a chain of links, each from one frontier to the next. Watches follow it
-//! at their own pace; a watch whose next link is gone reads the log instead.
+//! at their own pace; a watch whose next link has been dropped reads the log instead.
 //!
 //! A watch takes its place before it reads anything, so everything that it does not read is in a later link. Links
-//! may hold what it has read: the stamps tell.
+//! may repeat what it has read; stamps show that.
 //!
-//! If this server is the only writer, every commit becomes a link directly. With other writers, an own commit does
-//! so only if nothing else was committed since the last link; otherwise the tail reads the log.
+//! If this process is the only writer, every commit becomes a link directly. With other writers, one of its commits
+//! does so only if nothing else was committed since the last link; otherwise the tail reads the log.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,15 +16,15 @@ use super::signal::{Signal, Waiter};
 use crate::store::log::{Frontier, Logged};
 use crate::store::{Committed, Store, StoreError};
 
-/// Most bytes of operations that are kept.
+/// The maximum size of kept operations, in bytes.
 const MAX_BYTES: usize = 16 << 20;
-/// Most links that are kept.
+/// The maximum number of kept links.
 const MAX_LINKS: usize = 4_096;
 
-/// Changes that lead from one frontier to the next.
+/// Changes from one frontier to the next.
 #[derive(Debug)]
 pub(in crate::engine) struct Link {
-    /// Where they lead.
+    /// The frontier after the changes.
     pub(super) to: Frontier,
     /// In the order of operation and revision.
     pub(super) changes: Vec<Logged>,
@@ -37,17 +37,17 @@ pub(in crate::engine) struct Chain {
     state: Mutex<State>,
     /// Wakes the watches that wait for a link.
     grown: Signal,
-    /// Something may have been committed that has to be read.
+    /// Notified when something to read may have been committed.
     unread: Notify,
-    /// Something may have been committed, here or elsewhere.
+    /// Changes when something may have been committed, here or elsewhere.
     touched: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The end of the last link. With other writers, nothing without watches.
+    /// The end of the last link. With other writers, `None` while there are no watches.
     tip: Option<Frontier>,
-    /// The number of the first link that is kept.
+    /// The number of the first kept link.
     first: u64,
     links: VecDeque<Arc<Link>>,
     bytes: usize,
@@ -63,14 +63,14 @@ pub(super) struct Place {
     grown: Waiter,
 }
 
-/// The contents of a place.
+/// What follows a place.
 #[derive(Debug)]
 pub(super) enum Next {
     /// The next link.
     Link(Arc<Link>),
-    /// Nothing yet.
+    /// No link yet.
     Nothing,
-    /// Links that are no longer kept. The place is at the end of the chain now.
+    /// The next links have been dropped. The place is at the end of the chain now.
     Skipped,
 }
 
@@ -89,25 +89,25 @@ impl Chain {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins the chain at what is visible, unless it has begun.
+    /// Begins the chain at the present frontier, unless it has begun.
     pub(in crate::engine) async fn begin(&self, store: &dyn Store) -> Result<(), StoreError> {
         if self.state().tip.is_none() {
             let tip = store.head().await?.frontier();
             let mut state = self.state();
             if state.tip.is_none() {
                 state.tip = Some(tip);
-                // A commit without a tip is in no link: watches with a place read it.
+                // A commit without a tip is in no link: watches that have a place read it.
                 state.skip();
             }
             drop(state);
             self.grown.give();
-            // What has been committed meanwhile was not noticed.
+            // Commits since then were not noticed.
             self.unread();
         }
         Ok(())
     }
 
-    /// Takes a place at the end of the chain. It leads somewhere once the chain has begun.
+    /// Takes a place at the end of the chain. Links follow once the chain has begun.
     pub(super) fn place(self: &Arc<Self>) -> Place {
         let mut state = self.state();
         state.watches += 1;
@@ -119,7 +119,7 @@ impl Chain {
         self.state().watches > 0
     }
 
-    /// A commit of our own, with what it did, in the order of operation and revision.
+    /// Adds a commit of this process, with its changes in the order of operation and revision.
     pub(in crate::engine) fn committed(
         &self,
         committed: &Committed,
@@ -131,7 +131,7 @@ impl Chain {
         let Some(tip) = state.tip.as_ref().filter(|tip| !tip.contains(stamp)) else { return };
         let to = match &committed.seen {
             _ if !self.is_shared && tip.expects(stamp.writer) => tip.with(stamp),
-            // The first commit since the store was opened: the writer came with it.
+            // The first commit since the store was opened, which also added this writer to the frontier.
             _ if !self.is_shared => {
                 state.tip = None;
                 drop(state);
@@ -149,13 +149,13 @@ impl Chain {
         self.grown.give();
     }
 
-    /// Something may have been committed that has to be read.
+    /// Notes that something to read may have been committed.
     pub(super) fn unread(&self) {
         self.touched.send_replace(());
         self.unread.notify_one();
     }
 
-    /// Changes when something may have been committed. Where others write as well, not whenever they do.
+    /// Changes when something may have been committed. Commits of other writers do not always change it.
     pub(in crate::engine) fn touched(&self) -> watch::Receiver<()> {
         self.touched.subscribe()
     }
@@ -165,15 +165,15 @@ impl Chain {
         self.unread.notified().await;
     }
 
-    /// Where to read from; `None` without watches.
+    /// The frontier to read from; `None` while there are no watches.
     pub(super) fn tip(&self) -> Option<Frontier> {
         self.state().tip.clone()
     }
 
-    /// What was read beyond the tip, up to `to`. Without changes they were too many: watches read them.
+    /// Adds changes that were read, from the tip to `to`. `None`: they were too many, so watches read them.
     pub(super) fn read(&self, to: Frontier, changes: Option<Vec<Logged>>) {
         let mut state = self.state();
-        // Commits of our own may have come meanwhile.
+        // Commits of this process may have been added meanwhile.
         let Some(tip) = &state.tip else { return };
         let mut joined = tip.clone();
         joined.join(&to);
@@ -213,7 +213,7 @@ impl State {
         }
     }
 
-    /// Drops all links, and an unfinished one: no watch may continue from before it.
+    /// Drops all links, and an unfinished one, so that no watch continues from before this point.
     fn skip(&mut self) {
         self.first = self.end() + 1;
         self.links.clear();
@@ -229,7 +229,7 @@ impl Link {
 }
 
 impl Place {
-    /// The next link, behind which the place is then.
+    /// Takes the next link, and moves behind it.
     pub(super) fn take(&mut self) -> Next {
         self.grown.mark_seen();
         let state = self.chain.state();

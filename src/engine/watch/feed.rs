@@ -1,6 +1,6 @@
-//! A watch over a filter: current matches, then changes, each once, and those of an operation in order.
+//! A watch over a filter: current matches, then changes, each once; those of one operation are in order.
 //!
-//! It has a frontier of the log. It reads the current matches page by page by rising id, each page with its
+//! A watch has a frontier of the log. It reads the current matches page by page by rising id, each page with its
 //! frontier; changes of listed operations since then are read from the log before the page is delivered. Then it
 //! follows the chain, and reads the log itself when it has fallen behind. It starts anew only if the history after
 //! its position is gone.
@@ -23,13 +23,13 @@ use crate::store::log::{Change, Frontier, Logged, Position, ReadError, Reader};
 use crate::store::shared::{Listening, Topic};
 use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, StoreError};
 
-/// Most changes that are read at a time.
+/// The maximum number of changes that are read at a time.
 const PAGE: usize = 200;
-/// How many current matches are read at first; later as many as have been few bytes.
+/// How many current matches are read at first; later reads adapt to their size.
 const FIRST_MATCHES: usize = 16;
-/// About how many bytes of current matches are read at a time. A watch whose client does not read has as many at hand.
+/// The approximate size of current matches read at a time. A watch whose client does not read keeps as much in memory.
 const MATCHES_BYTES: usize = 128 << 10;
-/// How long a store that does not answer is left alone.
+/// The pause after a store that does not respond.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
 /// A watch over a filter.
@@ -38,17 +38,17 @@ pub struct Feed {
     shared: Arc<Shared>,
     place: Place,
     reports: broadcast::Receiver<Arc<Operation>>,
-    /// Held as long as others are to be heard.
+    /// The subscription to hints of other replicas.
     listening: Option<Listening>,
     scope: Scope,
     filter: Filter,
     include_progress: bool,
     phase: Phase,
-    /// Whether anything was delivered: from then on the watch waits for an unavailable store.
+    /// Whether anything was delivered: from then on the watch waits while the store is unavailable.
     has_begun: bool,
-    /// Items with the positions behind them.
+    /// Items, each with the position after it.
     pending: VecDeque<(FeedItem, Option<Position>)>,
-    /// Behind the item that was delivered last.
+    /// The position after the last delivered item.
     position: Option<Position>,
     progress: Gathered,
 }
@@ -61,20 +61,20 @@ enum Phase {
     Listing(Listing),
     /// Reading the log.
     Reading(Reader),
-    /// Walking along the chain.
+    /// Following the chain.
     Following(Arc<Frontier>),
 }
 
-/// A list of current matches, of which some were delivered.
+/// A list of current matches, partly delivered.
 #[derive(Debug)]
 struct Listing {
-    /// The position of the last delivered one.
+    /// Reads the log from the frontier of the last delivered page.
     reader: Reader,
-    /// The last of them.
+    /// The last delivered match.
     listed: Option<OperationId>,
-    /// The next of them, and what they show.
+    /// The next page, with its frontier.
     page: Option<(Vec<Operation>, Arc<Frontier>)>,
-    /// How many are asked for.
+    /// How many matches the next read asks for.
     limit: usize,
 }
 
@@ -92,7 +92,7 @@ impl Feed {
             _ => None,
         };
         Self {
-            // Before anything is read: what is committed after that is in the chain.
+            // Taken before anything is read, so that later commits are in the chain.
             place: shared.hub.chain().place(),
             reports: shared.hub.reports(),
             listening,
@@ -139,7 +139,7 @@ impl Feed {
         }
     }
 
-    /// Where to go on behind the item that was delivered last; `None` if that is from the beginning.
+    /// The position after the last delivered item; `None`: start from the beginning.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
     }
@@ -173,7 +173,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Reads a page of the list, or of what has become of those that are listed.
+    /// Reads a page of the list, or of the changes of listed operations.
     async fn list(&mut self) -> Result<(), ReadError> {
         let Phase::Listing(listing) = &mut self.phase else { return Ok(()) };
         let store = &*self.shared.store;
@@ -268,7 +268,7 @@ impl Feed {
                 biased;
                 () = self.place.changed() => {}
                 report = self.reports.recv(), if self.include_progress => {
-                    // What is lagged behind is told with the next report.
+                    // A report that is missed because of lag is made good by the next one.
                     let is_match = |it: &Arc<Operation>| {
                         self.scope.contains(&it.submission.tenant) && self.filter.matches(it)
                     };
@@ -290,7 +290,7 @@ impl Feed {
         self.phase = Phase::Listing(Listing::default());
     }
 
-    /// All of this was delivered, or does not match.
+    /// Moves to the frontier, because everything before it was delivered or does not match.
     fn move_to(&mut self, to: &Arc<Frontier>) {
         let position = Some(Position::at(Arc::clone(to)));
         match self.pending.back_mut() {
@@ -299,7 +299,7 @@ impl Feed {
         }
     }
 
-    /// Tells what of these changes matches and is not known at `at`.
+    /// Delivers the changes that match and are not contained in `at`.
     fn tell(&mut self, changes: Vec<(Logged, Position)>, at: &Frontier) {
         for (Logged { stamp, change }, position) in changes {
             let is_within = self.scope.contains(&change.operation().submission.tenant);

@@ -1,4 +1,4 @@
-//! Progress on its way to a watch over a filter: collected for a moment, the latest of each operation.
+//! Collects progress for a watch over a filter for a moment, and keeps each operation's latest report.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::super::clock::Moment;
 use crate::operation::Operation;
 
-/// Progress is gathered for this long.
+/// How long progress is collected.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// Of how many operations at once; what is more is delivered with the next report.
+/// The maximum number of operations at once; the others' progress is delivered with their next report.
 const MOST: usize = 1_000;
 
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl Gathered {
         self.due = self.due.min(now.after(INTERVAL));
     }
 
-    /// When to deliver what there is; [`Moment::MAX`] while there is nothing.
+    /// When to deliver; [`Moment::MAX`] if there is nothing.
     pub(super) fn due(&self) -> Moment {
         self.due
     }

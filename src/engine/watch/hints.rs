@@ -1,8 +1,8 @@
-//! Hints of other replicas about what they did. A hint only says where to look; occasional reads find what was
-//! lost.
+//! Hints of other replicas about their changes. A hint only says where to look; periodic reads find what lost hints
+//! would have reported.
 //!
-//! Hints of changes are a reason to read the log, for watches over filters, and the histories of the operations that
-//! are watched one by one. The rest concerns the committer.
+//! Hints of changes are a reason to read the log, for watches over filters, and the histories of operations that are
+//! watched one by one. The other hints go to the committer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use crate::operation::{Event, Operation, OperationId};
 use crate::store::shared::{Hint, SharedStore};
 use crate::store::{Lookup, StoreError};
 
-/// How often everything watched is looked at, whatever hints say.
+/// How often every watched operation is checked, whatever hints say.
 const CHECK: Duration = Duration::from_secs(10);
-/// How soon again, if that could not be done.
+/// How soon a failed check is repeated.
 const CHECK_AGAIN: Duration = Duration::from_secs(1);
-/// How often the store counts what is not done; less often if counting takes long.
+/// How often the store counts operations that are not done; less often if counting takes long.
 const COUNT: Duration = Duration::from_secs(5);
-/// The least multiple of the time that counting takes.
+/// The interval is at least this many times the duration of counting.
 const COUNT_PAUSES: u32 = 50;
 /// How many operations are looked up at a time.
 const PAGE: usize = 256;
-/// Most transitions read at a time of one operation. Watches read what is more themselves.
+/// The maximum number of transitions read at a time of one operation. Watches read further ones themselves.
 const STEPS: usize = 16;
 
 /// The reader of hints.
@@ -68,7 +68,7 @@ impl HintReader {
                 continue;
             };
             self.shared.hub.chain().unread();
-            // What waits by now is read with it.
+            // Hints that have arrived by now are handled by the same read.
             while changed.len() < PAGE && next.is_none() {
                 match store.hint().now_or_never() {
                     Some(Hint::Changed(more)) => changed.extend(more),
@@ -77,19 +77,19 @@ impl HintReader {
                 }
             }
             if self.read_watched(store, changed).await.is_err() {
-                // What could not be read now is found by the next look at everything.
+                // The next check finds what could not be read now.
                 self.check_at = self.shared.clock.moment();
             }
         }
     }
 
-    /// A hint that concerns the committer.
+    /// Passes on a hint that concerns the committer.
     async fn pass_on(&mut self, hint: Hint) {
         if hint == Hint::Missed {
             self.shared.hub.chain().unread();
             self.check().await;
         }
-        // Refused when the committer has ended: then there are no watches.
+        // This fails after the committer has ended; then there are no watches.
         let _ = self.requests.send(Request::Hint(hint)).await;
     }
 
@@ -131,7 +131,7 @@ impl HintReader {
         self.check_at = self.shared.clock.moment().after(pause);
     }
 
-    /// Reads what has become of those of these operations that are watched, and publishes it.
+    /// Reads and publishes the changes of those of these operations that are watched.
     async fn read_watched(
         &self,
         store: &dyn SharedStore,

@@ -1,8 +1,8 @@
-//! Telling watchers of commits: one topic per watched operation. Watches over filters follow the chain.
+//! Publishes commits to watches: one topic per watched operation. Watches over filters follow the chain.
 //!
-//! A watcher holds no queue. It pulls: from the topic's few recent transitions while it keeps up, from
-//! the stored history by its cursor when it does not. So memory is bounded by the number of watchers,
-//! however slow they are, and no transition is ever skipped.
+//! A watcher holds no queue. It pulls: from the topic's few recent transitions while it keeps up, from the stored
+//! history by its cursor when it does not. So the number of watchers bounds the memory, however slow they are, and no
+//! transition is ever skipped.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,9 +13,9 @@ use super::chain::Chain;
 use super::item::{Committed, Written};
 use crate::operation::{Attempt, EventType, Operation, OperationId, Progress, Revision};
 
-/// How many transitions a topic keeps for watchers that are not quite up to date.
+/// How many transitions a topic keeps for watchers that are slightly behind.
 const RECENT: usize = 16;
-/// How many reports of progress a watch over a filter may be behind before it misses some.
+/// How many progress reports a watch over a filter may fall behind before it misses some.
 const REPORTS: usize = 1_024;
 /// Locks are spread over this many shards.
 const SHARDS: usize = 64;
@@ -25,7 +25,7 @@ const SHARDS: usize = 64;
 pub(in crate::engine) struct Hub {
     shards: Vec<Mutex<HashMap<OperationId, Arc<Topic>>>>,
     chain: Arc<Chain>,
-    /// Progress for watches over filters: operations with the latest report.
+    /// Progress for watches over filters: operations with their latest report.
     reports: broadcast::Sender<Arc<Operation>>,
 }
 
@@ -39,9 +39,9 @@ pub(super) struct Topic {
 
 #[derive(Debug, Default)]
 struct TopicState {
-    /// By rising revision, not always without gaps.
+    /// By rising revision; may have gaps.
     recent: VecDeque<(Committed, Arc<Written>)>,
-    /// There are transitions up to this one at least.
+    /// At least this revision exists.
     known: Revision,
     progress: Option<(Attempt, Progress)>,
     removed: bool,
@@ -64,7 +64,7 @@ impl TopicState {
 }
 
 impl Hub {
-    /// Of a store that others write to as well, or not.
+    /// A hub of a store that has other writers (`is_shared`) or not.
     pub(in crate::engine) fn new(is_shared: bool) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -73,12 +73,12 @@ impl Hub {
         }
     }
 
-    /// Recent transitions.
+    /// The chain of recent commits.
     pub(in crate::engine) fn chain(&self) -> &Arc<Chain> {
         &self.chain
     }
 
-    /// Progress from now on.
+    /// Progress reports from now on.
     pub(super) fn reports(&self) -> broadcast::Receiver<Arc<Operation>> {
         self.reports.subscribe()
     }
@@ -107,30 +107,30 @@ impl Hub {
         Subscription { hub: Arc::clone(self), id, topic: Some(topic), wake }
     }
 
-    /// A transition was committed, here or by another replica.
+    /// Publishes a transition that was committed, here or by another replica.
     pub(in crate::engine) fn transition(&self, after: &Arc<Operation>, event_type: EventType) {
         self.publish(after.id(), |state| {
             state.add(Committed { operation: Arc::clone(after), event_type });
         });
     }
 
-    /// Whether there are watches over filters.
+    /// Whether any watch over a filter exists.
     pub(in crate::engine) fn has_feeds(&self) -> bool {
         self.chain.is_watched()
     }
 
-    /// The operations that have watches.
+    /// The watched operations.
     pub(in crate::engine) fn watched(&self) -> Vec<OperationId> {
         let lock = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| -> Vec<OperationId> {
             shard.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
         };
         let mut watched: Vec<OperationId> = self.shards.iter().flat_map(lock).collect();
-        // One course of events has one outcome.
+        // A fixed order, so that equal events have equal outcomes.
         watched.sort_unstable();
         watched
     }
 
-    /// Whether any operation has a watch.
+    /// Whether any operation is watched.
     pub(in crate::engine) fn has_watchers(&self) -> bool {
         let is_watched = |shard: &Mutex<HashMap<OperationId, Arc<Topic>>>| {
             !shard.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
@@ -143,7 +143,7 @@ impl Hub {
         self.shard(id).get(&id).map(|topic| topic.lock().known)
     }
 
-    /// The operation has transitions up to `revision`.
+    /// Notes that transitions up to `revision` exist.
     pub(in crate::engine) fn known(&self, id: OperationId, revision: Revision) {
         if let Some(topic) = self.shard(id).get(&id) {
             let mut state = topic.lock();
@@ -155,13 +155,13 @@ impl Hub {
         }
     }
 
-    /// The operation is not there any more.
+    /// Publishes that the operation was removed.
     pub(in crate::engine) fn gone(&self, id: OperationId) {
         self.publish(id, |state| state.removed = true);
     }
 
-    /// A worker reported progress. `operation` is as of the last commit, where it is at hand: only
-    /// then do watches over filters hear of it.
+    /// Publishes a progress report. Watches over filters get it only with `operation`, which is as of the last commit
+    /// and missing if it is not cached.
     pub(in crate::engine) fn progress(
         &self,
         id: OperationId,
@@ -195,27 +195,27 @@ pub(in crate::engine) struct Subscription {
     wake: watch::Receiver<()>,
 }
 
-/// What a topic has for a watch that has seen everything up to a revision.
+/// What a topic has for a watch that has seen the transitions up to a revision.
 #[derive(Debug)]
 pub(super) enum News {
     /// Nothing.
     None,
     /// The next transition.
     Next(Committed, Arc<Written>),
-    /// The next transition is no longer kept here: it is in the store.
+    /// The next transition is only in the store.
     InStore,
-    /// The operation was deleted.
+    /// The operation was removed.
     Removed,
 }
 
 impl Subscription {
     /// Returns after the next publication; at once if there was one since the last call.
     pub(super) async fn changed(&mut self) {
-        // The sender lives in the topic that we hold, so this cannot fail.
+        // The sender lives in the topic, which `self` holds, so this cannot fail.
         let _ = self.wake.changed().await;
     }
 
-    /// What comes after `cursor`. Publications until now need no further wake-up.
+    /// The news after `cursor`. Publications until now cause no further wake-up.
     pub(super) fn news(&mut self, cursor: Revision) -> News {
         self.wake.mark_unchanged();
         let Some(topic) = &self.topic else { return News::None };
@@ -243,7 +243,7 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let mut shard = self.hub.shard(self.id);
         drop(self.topic.take());
-        // Only under the shard's lock is a topic handed out, so the count cannot rise meanwhile.
+        // Topics are handed out only under the shard's lock, so the count cannot rise meanwhile.
         if shard.get(&self.id).is_some_and(|topic| Arc::strong_count(topic) == 1) {
             shard.remove(&self.id);
         }

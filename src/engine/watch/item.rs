@@ -1,4 +1,4 @@
-//! What watches deliver, and where a watch over a filter begins.
+//! The items that watches deliver, and where a watch over a filter begins.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use crate::store::log::Position;
 /// A committed transition as watchers see it.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// The operation after it.
+    /// The operation after the transition.
     pub operation: Arc<Operation>,
-    /// The transition.
+    /// The event's type.
     pub event_type: EventType,
 }
 
-/// The messages that tell of a transition, each encoded by the first watch that sends it and shared by the others.
+/// The encoded messages of a transition; the first watch that sends one encodes it, the others share it.
 #[derive(Debug, Default)]
 pub struct Written {
     /// Without contents.
@@ -50,10 +50,10 @@ pub enum FeedItem {
 pub enum FeedStart {
     /// With current matches.
     Current,
-    /// With changes from now on.
+    /// With changes after the start of the watch.
     Now,
-    /// Behind a position of an earlier watch over the same filter.
+    /// After a position of an earlier watch over the same filter.
     After(Position),
-    /// With a reset and then current matches, because the position is of another store.
+    /// With a reset and then current matches, because the position belongs to another store.
     Reset,
 }

@@ -1,11 +1,10 @@
-//! Who looks on: how commits reach watches.
+//! Watches: how commits reach clients that watch.
 //!
 //! - `hub`: topics, one for each watched operation, and progress.
 //! - `watcher`: one watch over one operation, by its cursor.
-//! - `chain`: what was committed lately, for watches over filters; `tail` reads what others commit.
-//! - `feed`: one watch over a filter, by its frontier; `item`: what it delivers; `gathered`: the
-//!   progress among that.
-//! - `hints`: what other replicas say that they have done.
+//! - `chain`: recent commits, for watches over filters; `tail` reads other writers' commits into it.
+//! - `feed`: one watch over a filter, by its frontier; `item`: its items; `gathered`: its progress.
+//! - `hints`: hints of other replicas about their changes.
 
 pub(super) mod chain;
 pub(super) mod feed;

@@ -1,6 +1,6 @@
-//! The one reader of the log where several replicas share the store: what the others commit becomes links of the
-//! chain. It reads when it is told that there may be something, and now and then anyway, while there are watches.
-//! It also has old parts of the log deleted.
+//! The one reader of the log if several replicas share the store: it makes links of the chain from other writers'
+//! commits. It reads after hints, and now and then anyway while there are watches. It also deletes old parts of the
+//! log.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,19 +13,19 @@ use super::super::clock::Moment;
 use crate::store::TrimLog;
 use crate::store::log::{Frontier, Position, ReadError, Reader};
 
-/// How often the log is read, whatever hints say; and how soon again if it could not be read.
+/// How often the log is read, whatever hints say, and when a failed read is repeated.
 const POLL: Duration = Duration::from_secs(2);
 /// How many changes are read at a time.
 const PAGE: usize = 512;
-/// Most changes of one link. What is more, watches read themselves, each as fast as its client.
+/// The maximum number of changes in one link. Watches read further ones themselves, each at its client's speed.
 const MAX_CHANGES: usize = 4_096;
 /// How often old parts of the log are deleted.
 const TRIM_INTERVAL: Duration = Duration::from_secs(120);
-/// How long a reader that is behind puts that off.
+/// How long a reader that is behind can delay the deletion.
 const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3_600);
-/// How long removals are kept, for followers that were away.
+/// How long removals are kept, for watches that were disconnected.
 const KEEP_FOR: Duration = Duration::from_secs(3_600);
-/// Most removals that are kept; on SQLite of each writer.
+/// The maximum number of removals that are kept; on SQLite, of each writer.
 const KEEP: u64 = 100_000;
 
 /// The tail.
@@ -33,7 +33,7 @@ pub(in crate::engine) struct Tail {
     shared: Arc<Shared>,
     poll_at: Moment,
     trim_at: Moment,
-    /// Whether a reader is behind, and since when it was each time that something was to be deleted.
+    /// Whether a reader is behind; and since when, as seen whenever a deletion was due.
     is_wanted: Arc<AtomicBool>,
     wanted_since: Option<Moment>,
 }
@@ -51,7 +51,7 @@ impl Tail {
         let chain = shared.hub.chain();
         let is_shared = shared.store.shared().is_some();
         loop {
-            // Alone, everything comes without being read, once the chain has begun anew.
+            // A sole writer needs no reads once the chain has begun anew.
             let must_poll = is_shared || chain.tip().is_none();
             let poll_at = if must_poll { self.poll_at } else { Moment::MAX };
             tokio::select! {
@@ -68,18 +68,18 @@ impl Tail {
         self.poll_at = self.shared.clock.moment().after(POLL);
         match self.follow().await {
             Ok(()) => {}
-            // The next poll reads the same.
+            // The next poll repeats the read.
             Err(ReadError::Store(error)) => tracing::debug!(%error, "the log cannot be read"),
-            // Only if nothing was read for an hour.
+            // Happens only if nothing was read for an hour.
             Err(ReadError::Gone(gone)) => tracing::warn!(%gone, "the log was not followed"),
         }
     }
 
-    /// Reads everything that is visible.
+    /// Reads everything visible.
     async fn follow(&self) -> Result<(), ReadError> {
         let (chain, store) = (self.shared.hub.chain(), &*self.shared.store);
         let Some(tip) = chain.tip() else {
-            // Where others write as well, the first watch begins the chain.
+            // With other writers, the first watch begins the chain.
             if store.shared().is_none() {
                 chain.begin(store).await?;
             }

@@ -1,5 +1,5 @@
-//! One watch over one operation: every transition after a cursor, once and in order, to the terminal
-//! one, with coalesced progress in between.
+//! A watch of one operation: every transition after a cursor, once and in order, to the terminal one, with coalesced
+//! progress in between.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::operation::{Operation, Progress, Revision};
 use crate::store::shared::Listening;
 use crate::store::{HistoryEntry, HistoryPosition, HistoryQuery, StoreError};
 
-/// How many transitions are read at a time by a watcher that has fallen behind. Each may have 256 KiB of error text.
+/// How many transitions a watcher that has fallen behind reads at a time. Each may have 256 KiB of error text.
 const PAGE: usize = 16;
-/// How long a store that is away is left alone.
+/// The pause after a store that is unavailable.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
-/// Shortest time between two progress messages.
+/// The shortest time between two progress messages.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A message of a watch.
@@ -32,20 +32,20 @@ pub enum WatchItem {
     Progress(Arc<Operation>),
 }
 
-/// A watch. Holds no queue but one page of history.
+/// A watch of one operation. Holds no queue, at most one page of history.
 #[derive(Debug)]
 pub struct Watcher {
     shared: Arc<Shared>,
     subscription: Subscription,
-    /// The operation as of `cursor`; before the first history entry, as it was found.
+    /// The operation as of `cursor`; before the first history entry, as found.
     operation: Arc<Operation>,
     cursor: Revision,
-    /// The revision that the operation was found at.
+    /// The revision at which the operation was found.
     found_at: Revision,
     snapshot_due: bool,
     caught_up: VecDeque<Committed>,
     progress: Option<SentProgress>,
-    /// Where other replicas change the operation as well.
+    /// The subscription to hints of other replicas, if there are any.
     listening: Option<Listening>,
 }
 
@@ -57,7 +57,7 @@ struct SentProgress {
 }
 
 impl Watcher {
-    /// A watch of `operation`, which was loaded after `subscription` was made.
+    /// Watches `operation`, which was loaded after `subscription` was made.
     pub(in crate::engine) fn new(
         shared: Arc<Shared>,
         subscription: Subscription,
@@ -80,7 +80,7 @@ impl Watcher {
         }
     }
 
-    /// With transitions after the cursor that are at hand already, in order and without a gap.
+    /// Adds transitions after the cursor that are cached, in order and without gaps.
     pub(in crate::engine) fn caught_up(mut self, transitions: Vec<Committed>) -> Self {
         self.caught_up = transitions.into();
         self
@@ -91,13 +91,13 @@ impl Watcher {
         self.cursor
     }
 
-    /// Whether the terminal transition has been seen, and nothing can follow.
+    /// Whether the terminal transition has been delivered, so nothing can follow.
     pub fn is_over(&self) -> bool {
         let has_more = self.snapshot_due || !self.caught_up.is_empty();
         !has_more && self.cursor >= self.found_at && self.operation.is_done()
     }
 
-    /// The next item; `None` after the terminal transition. Dropping the future loses nothing.
+    /// Returns the next item; `None` after the terminal transition. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<WatchItem>, EngineError> {
         if std::mem::take(&mut self.snapshot_due) {
             return Ok(Some(WatchItem::Snapshot(Arc::clone(&self.operation))));
@@ -111,7 +111,7 @@ impl Watcher {
             }
             match self.subscription.news(self.cursor) {
                 News::Next(committed, written) => {
-                    // What was reported before the transition is told before it.
+                    // Progress that was reported before the transition is delivered before it.
                     if let Some(item) = self.unsent_progress(Moment::MAX) {
                         return Ok(Some(item));
                     }
@@ -144,7 +144,7 @@ impl Watcher {
             limit: PAGE,
         };
         let entries = match self.shared.store.history(query).await {
-            // It is watched on when the store is back, which replicas can do without a restart.
+            // The watch continues when the store is back; replicas outlive an outage without a restart.
             Err(StoreError::Unavailable(_)) if self.listening.is_some() => {
                 let clock = &self.shared.clock;
                 clock.sleep_until_moment(clock.moment().after(STORE_PAUSE)).await;
@@ -153,7 +153,7 @@ impl Watcher {
             entries => entries?,
         };
         if entries.is_empty() {
-            // There was a later transition, so there was a history: it has been deleted.
+            // A later transition exists, so the missing history means that the operation was removed.
             return Err(EngineError::NotFound);
         }
         self.caught_up.extend(entries.into_iter().filter_map(|entry| match entry {
@@ -188,7 +188,7 @@ impl Watcher {
         Some(WatchItem::Progress(Arc::clone(&self.operation)))
     }
 
-    /// Until there may be something to tell.
+    /// Waits until there may be something to deliver.
     async fn sleep(&mut self) {
         let waiting = self.unsent_is_waiting();
         tokio::select! {

@@ -1,7 +1,7 @@
 //! An operation's transitions in a dialect's words, as a stream of events.
 //!
-//! The same watch as that of `http::events`: it makes no event before the reader takes it, fills silence with
-//! heartbeats, and ends after a while, to be resumed.
+//! Uses the same watch as `http::events`: it makes no event before the client reads, sends heartbeats during silence,
+//! and ends after a while, to be resumed.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::service::{
     Document, OperationName, Service, ServiceError, View, WatchMessage, WatchOptions, WatchStream,
 };
 
-/// Answers with the events of the operation that was found. `head` is the answer but for its body.
+/// Responds with the operation's events. `head` is the response without its body.
 pub(super) async fn answer(
     call: &Call,
     visit: &Visit<'_>,
@@ -32,7 +32,7 @@ pub(super) async fn answer(
 ) -> Answer {
     let in_query = in_query(visit, &events)?;
     let in_header = event_stream::in_header(&call.parts.headers)?;
-    // Where ids are no numbers, it says nothing.
+    // If the dialect's ids are not numbers, the header has no meaning.
     let seen = in_query.or_else(|| in_header?.parse().ok());
     let name = OperationName { tenant: None, id: document.operation.id() };
     let options = WatchOptions {
@@ -55,7 +55,7 @@ pub(super) async fn answer(
         last: None,
     };
     if in_query.is_none() && teller.has_told_all().map_err(|error| visit.unwritable(&error))? {
-        // The one answer after which an EventSource does not come back.
+        // The only response after which an EventSource does not reconnect.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let told = stream::unfold(teller, |mut teller| async move {
@@ -69,7 +69,7 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// The number of the last event that the client has seen, by the parameter that the answer has for it.
+/// The number of the last event that the client has received, by the dialect's parameter.
 fn in_query(visit: &Visit<'_>, events: &Events) -> Result<Option<u64>, ServiceError> {
     let Some(name) = &events.resume else { return Ok(None) };
     let Some(text) = visit.parameter(name).filter(|text| !text.is_empty()) else { return Ok(None) };
@@ -77,28 +77,27 @@ fn in_query(visit: &Visit<'_>, events: &Events) -> Result<Option<u64>, ServiceEr
     text.parse().map(Some).map_err(|_| ServiceError::invalid_field(name, rule))
 }
 
-/// Tells the life of one operation.
+/// Sends one operation's transitions.
 struct Teller {
     service: Service,
     mount: Mount,
     asked: Asked,
     path: String,
     events: Arc<Events>,
-    /// The number of the last event that the reader has seen.
+    /// The number of the last event that the client has received.
     seen: Option<u64>,
-    /// When to come back after the stream ends: said in the first event, because some clients take a field without
-    /// data for an event.
+    /// The reconnect delay, sent with the first event, because some clients treat a field without data as an event.
     retry: Option<String>,
-    /// The operation as it was found, with its input.
+    /// The operation as found, with its input.
     first: Document,
-    /// None behind the last word.
+    /// `None` after the last event.
     watch: Option<WatchStream>,
-    /// The operation as the client last saw it.
+    /// The operation as last sent to the client.
     last: Option<Document>,
 }
 
 impl Teller {
-    /// The next piece of the stream; none at its end.
+    /// The next piece of the stream; `None` at its end.
     async fn next(&mut self) -> Option<String> {
         loop {
             let watch = self.watch.as_mut()?;
@@ -106,7 +105,7 @@ impl Teller {
                 Some(Ok(WatchMessage::Transition(document, what))) => (document, Some(what)),
                 Some(Ok(WatchMessage::Progress(document))) => (document, None),
                 Some(Ok(WatchMessage::Heartbeat)) => return Some(HEARTBEAT.to_owned()),
-                // The reader has seen the end.
+                // The client has received the end.
                 Some(Ok(WatchMessage::Snapshot(document))) => {
                     self.last = Some(document);
                     continue;
@@ -128,7 +127,7 @@ impl Teller {
         }
     }
 
-    /// Whether the reader has seen the end, and all that there is to say of it.
+    /// Whether the client has received the end and everything after it.
     fn has_told_all(&self) -> Result<bool, TemplateError> {
         let operation = &self.first.operation;
         let next = Revision(self.events.after(self.seen).0 + 1);
@@ -148,7 +147,7 @@ impl Teller {
         Ok(told.iter().map(written).collect())
     }
 
-    /// What is said behind the end of the operation; nothing where the stream ends before.
+    /// The text after the end of the operation; `None` if the stream ends before.
     fn closing(&self) -> Option<String> {
         let document = self.last.as_ref().filter(|document| document.operation.is_done())?;
         let scene = self.asked.scene(&self.mount, self.service.now());
@@ -163,13 +162,13 @@ impl Teller {
         Subject { input: self.first.input.as_deref(), ..bare(&self.service, document) }
     }
 
-    /// Ends the stream, and says why.
+    /// Ends the stream with the reason.
     fn break_off(&mut self, problem: Problem) -> String {
         self.watch = None;
         self.problem(problem)
     }
 
-    /// The failure in the dialect's words if it has any for it.
+    /// The failure in the dialect's words, if it has any for it.
     fn problem(&self, problem: Problem) -> String {
         let scene = self.asked.scene(&self.mount, self.service.now());
         let last = self.last.as_ref().map(|last| last.operation.life.revision);
@@ -178,14 +177,14 @@ impl Teller {
         match dialect.tell_refusal(&scene, &problem.refusal(), number) {
             Ok(told) if !told.is_empty() => return told.iter().map(written).collect(),
             Ok(_) => {}
-            // A second failure is for the log only.
+            // A second failure is only logged.
             Err(error) => drop(unwritable(&self.mount, &error)),
         }
         event_stream::event(PROBLEM, None::<u64>, &problem.document(&self.path))
     }
 }
 
-/// The event as it goes over the wire. A name and an id have one line; of more, the first counts.
+/// The encoded event. A name and an id have one line; of several lines the first counts.
 fn written(event: &Event) -> String {
     let mut text = String::new();
     for (field, value) in [("event", &event.name), ("id", &event.id)] {

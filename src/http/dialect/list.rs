@@ -40,7 +40,7 @@ fn answer(call: &Call, visit: &Visit<'_>, route: &Route, about: About<'_>) -> An
     }
 }
 
-/// The mount's own operations with these texts in the places, and the caller's own where they have owners.
+/// The mount's operations with these values in the placeholders; the caller's own if they have owners.
 async fn page(
     call: &Call,
     visit: &Visit<'_>,
@@ -72,7 +72,7 @@ async fn page(
         ..ListParameters::default()
     };
     let request = parameters.read(&caller, &mut found);
-    // Told by the parameter that the text came in, which only the dialect's file knows.
+    // Named by the parameter that had the text, which only the dialect's file knows.
     let found = found.renamed(|field| {
         let text = match field.as_str() {
             "page_size" => &asked.size,
@@ -88,7 +88,7 @@ async fn page(
     Ok(call.service().list(&caller, request, view, weight).await?)
 }
 
-/// A document in a dialect's words may take several times the bytes that an operation does as a message.
+/// A document in a dialect's words may be several times as large as the operation's message.
 fn weight(document: &Document) -> usize {
     4 * size::operation(document)
 }

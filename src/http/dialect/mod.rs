@@ -29,7 +29,7 @@ mod visit;
 pub(super) use submit::{Admission, accepted};
 pub(super) use visit::Visit;
 
-/// The purpose of a request.
+/// The mount and the route that a request matches.
 struct Hit<'a> {
     mount: &'a Mount,
     /// The values of the path's placeholders.
@@ -40,11 +40,11 @@ struct Hit<'a> {
 enum Place<'a> {
     Route(&'a Route),
     Submit(&'a Submit),
-    /// The path is a mount's, for these methods.
+    /// The path belongs to a mount, but only for these methods.
     Allows(String),
 }
 
-/// Answers a request whose path is a mount's.
+/// Handles a request whose path belongs to a mount; returns any other request.
 pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Request> {
     let path = request.uri().path().to_owned();
     let Some(hit) = find(&http.options.dialects, request.method(), &path) else {
@@ -68,7 +68,7 @@ pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Re
     Ok(response)
 }
 
-/// Whether a page of another site asks for a change: whatever the method of a submission, an operation comes to be.
+/// Whether a page of another site requests a change; a submission is one whatever its method.
 fn is_refused(http: &Http, place: &Place<'_>, parts: &Parts) -> bool {
     match place {
         Place::Submit(_) => cors::is_foreign(http, parts, &[]),
@@ -85,7 +85,7 @@ pub(super) fn refused(http: &Http, visit: &Visit<'_>, problem: Problem) -> Respo
     }
 }
 
-/// A refusal of a request that nothing here takes, in the words of the dialect under whose mount its path is, if it has
+/// The refusal of a request that nothing handles, in the words of the dialect under whose mount its path is, if it has
 /// any for it.
 pub(super) fn refused_at(http: &Http, parts: &Parts, problem: Problem) -> Response {
     let path = parts.uri.path();
@@ -155,7 +155,7 @@ fn allows(method: &Method, methods: &str) -> Answer {
 }
 
 async fn serve(call: Call, visit: &Visit<'_>, place: Place<'_>, body: Body) -> Answer {
-    // A place in a path takes any segment: but none that some reader takes for another path.
+    // A placeholder accepts any segment except those that some readers take for another path.
     target::check(call.parts.uri.path())
         .map_err(|rule| ServiceError::invalid_field("path", rule.to_string()))?;
     match place {
@@ -165,8 +165,8 @@ async fn serve(call: Call, visit: &Visit<'_>, place: Place<'_>, body: Body) -> A
     }
 }
 
-/// The owner that the request's credentials stand for, if operations of this dialect have owners. The credentials are
-/// not verified here; they are compared, and never stored.
+/// The caller, with the owner that the request's credentials stand for if operations of this dialect have owners. The
+/// credentials are not verified here; they are compared, and never stored.
 fn caller(call: &Call, mount: &Mount) -> Result<Caller, Problem> {
     if !mount.dialect.has_owners {
         return Ok(call.caller.clone());
@@ -177,7 +177,7 @@ fn caller(call: &Call, mount: &Mount) -> Result<Caller, Problem> {
             let owner = Owner::of_credentials(call.service().secret(), field.as_bytes());
             Ok(call.caller.clone().with_owner(owner))
         }
-        // Its credentials are for this server, and were taken out.
+        // Its credentials were for this server, and were removed.
         (None, None, Some(subject)) => {
             let owner = Owner::of_subject(call.service().secret(), &call.caller.tenant, subject);
             Ok(call.caller.clone().with_owner(owner))

@@ -1,4 +1,4 @@
-//! A route of a dialect about one operation: reads or changes it, and responds in the dialect's words.
+//! A dialect's route about one operation: reads or changes it, and responds in the dialect's words.
 
 use std::time::Duration;
 
@@ -17,14 +17,14 @@ use crate::dialect::{About, Action, Answered, Route};
 use crate::service::{Document, OperationName, ServiceError, View};
 use crate::time_text::parse_duration;
 
-/// What an action has left to be answered about.
+/// The result of an action, to respond about.
 struct Acted {
     name: OperationName,
     found: Found,
     dismissed: Option<&'static str>,
 }
 
-/// Refuses what is wrong with the request, whatever the operation is. Answers how long it may be held.
+/// Refuses wrong requests, whatever the operation is. Returns how long the request may be held.
 fn check(
     call: &mut Call,
     visit: &Visit<'_>,
@@ -39,7 +39,7 @@ fn check(
     }
     found.check()?;
     if in_query.is_some() {
-        // Then the preference is not what is applied.
+        // The preference is then not applied.
         call.preferences.wait = None;
     }
     Ok(in_query.or(call.preferences.wait))
@@ -77,14 +77,14 @@ pub(super) async fn answer(
         }
         Answered::Document(rendered) => {
             let mut response = visit::response(rendered, StatusCode::OK)?;
-            // Conditions are for answers that would be successes.
+            // Conditions apply only to successes.
             if is_known && !route.needs.history && response.status().is_success() {
                 return Ok(conditional::not_modified(&call, &document.operation));
             }
             if matches!(action, Action::Read | Action::Retry) {
                 visit::keep(&mut response, |response| {
                     documents::about(response, &call, &document.operation);
-                    // The entity tag of an operation does not cover its log lines.
+                    // An operation's entity tag does not cover its log lines.
                     if route.needs.history {
                         response.headers_mut().remove(ETAG);
                     }
@@ -99,7 +99,7 @@ pub(super) async fn answer(
     Ok(response)
 }
 
-/// What a synchronous call would have answered: where the work is a relay's, exactly what its API would have.
+/// The response of a synchronous call: for a relay's operation, exactly the API's.
 pub(super) async fn replay(
     call: &Call,
     visit: &Visit<'_>,
@@ -149,7 +149,7 @@ async fn act(
     Ok(Acted { name: acted_on, found, dismissed })
 }
 
-/// The operation with what templates need of it, which an action does not return.
+/// The operation with the contents that templates need and an action does not return.
 async fn with_contents(
     call: &Call,
     name: &OperationName,
@@ -166,7 +166,7 @@ async fn cancel(call: &Call, name: &OperationName) -> Result<Document, ServiceEr
     call.service().cancel(&call.caller, name, String::new()).await
 }
 
-/// The operation as soon as the client would have it: it may wait for the end, or for news.
+/// The operation, after a wait for its end or for a change if the client wants that.
 async fn read(
     call: &Call,
     name: &OperationName,
@@ -181,7 +181,7 @@ async fn read(
     conditional::find(call, name, wait, view).await
 }
 
-/// How long the dialect's own parameter asks to be held.
+/// The wait in the dialect's own parameter.
 fn in_query(visit: &Visit<'_>) -> Result<Option<Duration>, ServiceError> {
     let wait = &visit.mount.dialect.wait;
     let Some(name) = &wait.parameter else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! An operation as the templates of a dialect see it, with the contents and the history that they use.
+//! An operation as a dialect's templates see it, with the contents and the history that they use.
 
 use super::super::call::Call;
 use super::super::problem::Problem;
@@ -8,11 +8,11 @@ use crate::service::{Document, HistoryRequest, OperationName, Service, View, Vio
 use crate::store::HistoryEntry;
 use crate::wire::size;
 
-/// Most entries of a history that a template sees, in pages.
+/// The maximum number of pages of a history that a template sees.
 const HISTORY_PAGES: usize = 4;
 const PAGE: i32 = 1_000;
 
-/// How much is to be read.
+/// The contents to read.
 pub(super) fn view(needs: Needs) -> View {
     match needs {
         Needs { input: true, .. } => View::Full,
@@ -21,7 +21,7 @@ pub(super) fn view(needs: Needs) -> View {
     }
 }
 
-/// How large a request may be that templates read, in bytes. It is parsed for each answer.
+/// The largest request that templates read, in bytes. It is parsed for each response.
 const MAX_REQUEST_BYTES: usize = 1 << 20;
 
 /// The operation as templates see it.
@@ -36,7 +36,7 @@ pub(super) async fn subject<'a>(
     Ok(Subject { history, ..bare(call.service(), document) })
 }
 
-/// The document with the request that templates read, also where it is larger than what is within operations.
+/// The document with the request that templates read, even if it is too large to be part of operations.
 pub(super) async fn with_request(
     service: &Service,
     document: Document,
@@ -48,7 +48,7 @@ pub(super) async fn with_request(
     }
 }
 
-/// The same without its history.
+/// The operation without its history.
 pub(super) fn bare<'a>(service: &Service, document: &'a Document) -> Subject<'a> {
     Subject {
         operation: &document.operation,

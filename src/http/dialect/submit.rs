@@ -22,7 +22,7 @@ use crate::relay::fields;
 use crate::relay::target::Trigger;
 use crate::service::{Action, Caller, OperationName, ServiceError, Submitted, View};
 
-/// What a mount adds to a submission: its marks, whose it is, how much is taken.
+/// What a mount adds to a submission: labels, the owner, and the size limit.
 pub(in crate::http) struct Admission<'a> {
     visit: &'a Visit<'a>,
     pub(in crate::http) caller: Caller,
@@ -40,7 +40,7 @@ impl<'a> Admission<'a> {
         Ok(Self { visit, caller, is_shared })
     }
 
-    /// The submission as one of the mount. `trigger` is the parameter that made it one.
+    /// The submission through this mount. `trigger` is the parameter that turned the request into one.
     pub(in crate::http) fn admit(
         &self,
         call: &Call,
@@ -74,8 +74,8 @@ impl<'a> Admission<'a> {
     }
 }
 
-/// A submission for workers: the body is the input, and stands within the request as it came, so that the worker
-/// finds path and query.
+/// A submission for workers: the body is the input, inside the request as it came, so that the worker finds path and
+/// query.
 pub(super) async fn submit(
     mut call: Call,
     visit: &Visit<'_>,
@@ -109,7 +109,7 @@ pub(super) async fn submit(
     accepted(&call, visit, submitted).await
 }
 
-/// The header fields that are kept of a submission: those that say what its body is, and those that templates use.
+/// The header fields that are stored with a submission: those that describe its body, and those that templates use.
 fn shown(given: &HeaderMap, visit: &Visit<'_>) -> Vec<HttpHeader> {
     let mount = visit.mount;
     let mut kept = given.clone();
@@ -119,7 +119,7 @@ fn shown(given: &HeaderMap, visit: &Visit<'_>) -> Vec<HttpHeader> {
     let fields = kept.iter().filter(|(name, _)| {
         let is_kept_elsewhere = [CONTENT_LENGTH, CONTENT_TYPE, PREFER.clone()].contains(*name)
             || headers::is_of_a_body(name.as_str());
-        // Where a request came from is a gateway's to say, and nothing here knows whether one did.
+        // Only a gateway may state a request's origin, and nothing here knows whether one did.
         !is_kept_elsewhere
             && !is_of_gateways(name.as_str())
             && mount.dialect.shows_header(name.as_str())
@@ -131,7 +131,7 @@ fn shown(given: &HeaderMap, visit: &Visit<'_>) -> Vec<HttpHeader> {
     of_a_body.into_iter().chain(fields).collect()
 }
 
-/// The answer to a submission that is stored, in the dialect's words: at once, or held for the operation's end.
+/// The response to a stored submission in the dialect's words: at once, or at the operation's end.
 pub(in crate::http) async fn accepted(
     call: &Call,
     visit: &Visit<'_>,
@@ -144,12 +144,12 @@ pub(in crate::http) async fn accepted(
     let preferred = call.preferences.wait.filter(|_| dialect.wait.prefer);
     let wait = preferred.or(visit.mount.wait).filter(|_| !call.preferences.respond_async);
     let (service, caller) = (call.service(), &call.caller);
-    // A caller that may not read has nothing to wait for, and must not see a result.
+    // A caller that may not read results need not wait, and must not see one.
     let may_read = caller.can(Action::Read);
     match wait.filter(|_| may_read && !document.operation.is_done()) {
         Some(wait) => document = service.wait(caller, &name, wait, view(needs)).await?,
         None => {
-            // There is no result to read before the end.
+            // Before the end there is no result to read.
             let result = needs.result && document.operation.is_done();
             let view = view(Needs { result, ..needs });
             if may_read && view != View::Basic {

@@ -20,7 +20,7 @@ use crate::operation::query::segment;
 use crate::operation::{IdempotencyKey, Operation, Timestamp};
 use crate::service::{Caller, Reason, ServiceError, Violations};
 
-/// The longest text in a place of a path, in bytes.
+/// The longest value of a placeholder, in bytes.
 const MAX_PLACE_BYTES: usize = 256;
 
 /// A request to a mount, as the mount's dialect sees it.
@@ -30,11 +30,11 @@ pub(in crate::http) struct Visit<'a> {
     /// The undecoded value of the placeholder `{id}`; empty if the path has none.
     pub(super) id: String,
     pub(super) asked: Asked,
-    /// What is wrong with the path or the query, in whose place there is nothing then.
+    /// Violations of path and query; the wrong values are left out.
     found: Violations,
 }
 
-/// What is asked for, and by what words.
+/// The parts of the request that templates see.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     /// The values of the path's other placeholders.
@@ -45,7 +45,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// As templates see it.
+    /// The request, as templates see it.
     pub(super) fn scene<'s>(&'s self, mount: &'s Mount, now: Timestamp) -> Scene<'s> {
         Scene {
             now,
@@ -93,7 +93,7 @@ impl<'a> Visit<'a> {
         }
     }
 
-    /// What is wrong with the path and the query, to be refused with what else is.
+    /// The violations of path and query, to which others can be added.
     pub(in crate::http) fn violations(&self) -> Violations {
         self.found.clone()
     }
@@ -110,12 +110,12 @@ impl<'a> Visit<'a> {
         found.map(|(name, _)| name.as_str())
     }
 
-    /// As templates see it.
+    /// The request, as templates see it.
     pub(super) fn scene(&self, now: Timestamp) -> Scene<'_> {
         self.asked.scene(self.mount, now)
     }
 
-    /// Refuses an operation that did not come in here: by this mount, and with these texts in the places.
+    /// Refuses an operation that was not submitted here: by this mount, with these values in the placeholders.
     pub(super) fn require(&self, operation: &Operation) -> Result<(), Problem> {
         let is_same = |(name, value): (&String, &String)| {
             let mut stored = operation.places().filter(|(known, _)| known == name);
@@ -130,7 +130,7 @@ impl<'a> Visit<'a> {
         Err(super::not_found(&operation.id().name()))
     }
 
-    /// What the route answers.
+    /// The route's answer.
     pub(super) fn answer(
         &self,
         call: &Call,
@@ -142,12 +142,12 @@ impl<'a> Visit<'a> {
         answered.map_err(|error| self.unwritable(&error))
     }
 
-    /// A template that was good at start, and is not for this request.
+    /// The problem for a template that was valid at start but fails for this request.
     pub(super) fn unwritable(&self, error: &TemplateError) -> Problem {
         unwritable(self.mount, error)
     }
 
-    /// A refusal in the dialect's words; none if it has none for it.
+    /// A refusal in the dialect's words, if it has any for it.
     pub(super) fn refused(&self, problem: &Problem, now: Timestamp) -> Option<Answer> {
         let refused = self.mount.dialect.refused(&self.scene(now), &problem.refusal());
         let mut response = match refused {
@@ -162,7 +162,7 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// A template that was good at start, and is not now.
+/// The problem for a template that was valid at start but fails now.
 pub(super) fn unwritable(mount: &Mount, error: &TemplateError) -> Problem {
     tracing::error!(mount = %mount.name, %error, "a dialect's document cannot be written");
     ServiceError::new(Reason::Internal, "the answer cannot be written").into()
@@ -189,7 +189,7 @@ fn headers(parts: &Parts, mount: &Mount) -> Vec<(String, String)> {
     shown.collect()
 }
 
-/// The response that a document is. `status` counts where the document names none.
+/// The response made from a document. `status` is used if the document names none.
 pub(super) fn response(document: Document, status: StatusCode) -> Result<Response, Problem> {
     let named = document.status.and_then(|status| StatusCode::from_u16(status).ok());
     let mut response = named.unwrap_or(status).into_response();
@@ -200,7 +200,7 @@ pub(super) fn response(document: Document, status: StatusCode) -> Result<Respons
         response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
     }
     for (name, value) in document.headers {
-        // A value from a client could be one that no field can have: then there is no such field.
+        // A client's value may be invalid in a header: then the field is left out.
         if let Ok(value) = HeaderValue::try_from(value) {
             response.headers_mut().append(name, value);
         }
@@ -208,7 +208,7 @@ pub(super) fn response(document: Document, status: StatusCode) -> Result<Respons
     Ok(response)
 }
 
-/// Adds to a response what it does not have of its own.
+/// Adds fields to a response that it does not have itself.
 pub(super) fn keep(response: &mut Response, add: impl FnOnce(&mut Response)) {
     let own = response.headers().clone();
     add(response);
@@ -219,7 +219,7 @@ pub(super) fn keep(response: &mut Response, add: impl FnOnce(&mut Response)) {
 }
 
 /// The idempotency key of the submission. Keys belong to the tenant, so the key includes the mount, the values of the
-/// placeholders in the prefix, and the owner.
+/// prefix's placeholders, and the owner.
 pub(super) fn idempotency_key(
     call: &Call,
     visit: &Visit<'_>,

@@ -11,17 +11,17 @@ use crate::service::Reason;
 pub(in crate::http) const JSON: &str = "application/json";
 const EVENT_STREAM: &str = "text/event-stream";
 
-/// Answers by their status.
+/// The responses by status.
 #[derive(Clone, Debug, Default)]
 pub(in crate::http) struct Answers(Map<String, Value>);
 
 impl Answers {
-    /// With an answer that has no body.
+    /// Adds a response without a body.
     pub(in crate::http) fn empty(self, status: &str, description: &str, names: &[&str]) -> Self {
         self.cacheable(status, description, &[names, &["Cache-Control"]].concat())
     }
 
-    /// With one that may come without a word about caches.
+    /// Adds a response that may omit the header fields about caches.
     pub(in crate::http) fn cacheable(
         mut self,
         status: &str,
@@ -33,7 +33,7 @@ impl Answers {
         self
     }
 
-    /// With an answer that has a JSON body.
+    /// Adds a response with a JSON body.
     pub(in crate::http) fn json(
         self,
         status: &str,
@@ -44,14 +44,14 @@ impl Answers {
         self.empty(status, description, names).also(status, JSON, &refer(schema))
     }
 
-    /// The answer of that status may also have a body of this media type.
+    /// Adds another media type to the response with that status.
     pub(in crate::http) fn also(mut self, status: &str, media_type: &str, schema: &Value) -> Self {
         let answer = self.0.entry(status).or_insert_with(|| json!({}));
         answer["content"][media_type] = json!({"schema": schema});
         self
     }
 
-    /// The answer of that status may also be a stream of events of these names. The schema is that of one event.
+    /// Adds a stream of events with these names to the response with that status. The schema is that of one event.
     pub(in crate::http) fn events(self, status: &str, names: &[&str], message: &str) -> Self {
         let event = json!({
             "type": "object",
@@ -70,7 +70,7 @@ impl Answers {
         self.also(status, EVENT_STREAM, &event)
     }
 
-    /// With refusals, whose statuses the table of reasons knows.
+    /// Adds refusals, under the statuses of the table of reasons.
     pub(in crate::http) fn refused(mut self, reasons: &[Reason]) -> Self {
         let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
         for reason in reasons {
@@ -86,7 +86,7 @@ impl Answers {
         self
     }
 
-    /// The same in Google's form, under the statuses that go with the codes of reasons.
+    /// Adds refusals in Google's form, under the statuses of the reasons' codes.
     pub(in crate::http) fn refused_as_google(mut self, reasons: &[Reason]) -> Self {
         let mut by_status: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
         for reason in reasons {
@@ -95,7 +95,7 @@ impl Answers {
         for (status, reasons) in by_status {
             let description = format!("Refused: {}.", reasons.join(", "));
             let refused = match self.0.get(&status.to_string()) {
-                // Refused before it is known whose form the answer should have, or after.
+                // Refused before or after the form of the response is known.
                 Some(earlier) => {
                     let also = earlier["description"].as_str().unwrap_or_default();
                     let mut both = problem();
@@ -113,12 +113,12 @@ impl Answers {
         self
     }
 
-    /// All of them.
+    /// All responses.
     pub(in crate::http) fn all(&self) -> Value {
         Value::Object(self.0.clone())
     }
 
-    /// All of them as `HEAD` has them.
+    /// All responses as for `HEAD`.
     pub(in crate::http) fn without_contents(&self) -> Value {
         let mut answers = self.0.clone();
         for answer in answers.values_mut().filter_map(Value::as_object_mut) {

@@ -2,13 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-/// What marks a field that an answer may come without, in a table of answers and in the document.
+/// The mark of an optional field, in a table of answers and in the document.
 const OPTIONAL: [&str; 2] = ["?", ".optional"];
 
 const ETAG: &str = "The operation's revision, with a digest of its progress where it has any; of a recorded response, its own.";
 
-/// Each with what it says and its schema: those that some answers have and some
-/// may have stand here twice.
+/// Each field with its description and schema. A field that only some responses have is listed twice.
 fn table() -> Vec<(&'static str, &'static str, Value)> {
     let text = || json!({"type": "string"});
     let url = || json!({"type": "string", "format": "uri-reference"});
@@ -53,7 +52,7 @@ fn table() -> Vec<(&'static str, &'static str, Value)> {
     ]
 }
 
-/// All, by the names that [`of`] refers to.
+/// All fields, by the names that [`of`] uses.
 pub(super) fn all() -> Map<String, Value> {
     let components = table().into_iter().map(|(name, description, schema)| {
         let mut field = json!({"description": description, "schema": schema});
@@ -69,7 +68,7 @@ fn component(name: &str) -> String {
     name.replace(OPTIONAL[0], OPTIONAL[1])
 }
 
-/// The fields of an answer; a question mark behind a name says that it may come without.
+/// The fields of a response; a question mark after a name makes a field optional.
 pub(super) fn of(names: &[&str]) -> Value {
     let fields = names.iter().map(|name| {
         let reference = format!("#/components/headers/{}", component(name));

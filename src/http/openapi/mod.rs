@@ -1,10 +1,10 @@
 //! The interface as an OpenAPI 3.1 document, at `GET /openapi.json`.
 //!
-//! It says what the code says: schemas of messages come from the descriptors that the JSON goes by, limits from the
-//! rules' own constants, settings and reasons from their declarations, and the routes are those that the router is made
-//! of. Every answer of the tests in `tests/http` is held against it.
+//! It is generated from the code: schemas of messages come from the descriptors that JSON uses, limits from the rules'
+//! own constants, settings and reasons from their declarations, and the routes from the router's. Tests in `tests/http`
+//! check every response against it.
 //!
-//! Only the canonical interface is described: what a relay's upstream answers, its own documents say.
+//! It describes only the canonical interface; a relay's upstream has its own documents.
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};

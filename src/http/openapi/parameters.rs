@@ -20,41 +20,41 @@ const WEBHOOK_ID: &str = "^([a-z2-7]{16}|callbacks)$";
 const DELIVERY_ID: &str = "^msg_[0-9a-f]{32}$";
 /// The token of a share.
 const SHARE_TOKEN: &str = "^lrs_[a-z2-7]{16}_[a-z2-7]{60}$";
-/// A tenant, or none.
+/// A tenant, or empty.
 const TENANT_OR_NONE: &str = "^([a-z][a-z0-9-]{0,62})?$";
-/// A label's key, or none.
+/// A label's key, or empty.
 const LABEL_KEY_OR_NONE: &str = "^([A-Za-z][A-Za-z0-9_./-]{0,62})?$";
-/// A tenant, or all.
+/// A tenant, or `-` for all.
 const TENANT_OR_ALL: &str = "^([a-z][a-z0-9-]{0,62}|-)?$";
-/// A kind, or all.
+/// A kind, or empty for all.
 const KIND_OR_ALL: &str = "^([A-Za-z][A-Za-z0-9_.-]{0,127})?$";
 /// A number of seconds, or a number with a unit.
 const DURATION: &str = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)?$";
-/// A time, ascending unless it says otherwise.
+/// A time; ascending by default.
 const ORDER: &str = r"^\s*((create|end)_time(\s+(asc|desc))?)?\s*$";
-/// A revision, or none.
+/// A revision, or empty.
 const REVISION: &str = "^[0-9]{0,18}$";
-/// Bare, or quoted.
+/// A key, bare or quoted.
 const KEY: &str = "^[!#-~]([ -~]{0,253}[!-~])?$";
 const LABEL: &str = r"^[A-Za-z][A-Za-z0-9_./-]{0,62}=[^\x00-\x1f\x7f-\x9f]{0,255}$";
 
 /// Names of content codings.
 const CODINGS: &str = "^[0-9A-Za-z!#$%&'*+.^_`|~, -]*$";
-/// Names of those that are undone here.
+/// Names of the codings that are decoded here.
 const CODING: &str = "^[ ,]*((x-)?gzip|identity)?[ ,]*$";
 
-/// All, by the names that [`refer`] takes.
+/// All parameters, by the names that [`refer`] takes.
 pub(in crate::http) fn all() -> Map<String, Value> {
     [in_path(), in_query(), in_header()].into_iter().flatten().collect()
 }
 
-/// The header fields that are parameters of some route.
+/// The header fields that are parameters of any route.
 pub(in crate::http) fn fields() -> Vec<String> {
     let names = in_header().into_iter().filter(|(key, _)| !key.contains('.'));
     names.map(|(name, _)| name).collect()
 }
 
-/// The parameters of these names.
+/// References to the parameters with these names.
 pub(in crate::http) fn refer<'a>(names: impl IntoIterator<Item = &'a str>) -> Value {
     let refer = |name| json!({"$ref": format!("#/components/parameters/{name}")});
     names.into_iter().map(refer).collect()
@@ -222,7 +222,7 @@ fn of_range(range: Range) -> Value {
     schema["type"] = match range {
         Range::Whole(..) => "integer".into(),
         Range::Real(..) => "number".into(),
-        // Here without a unit, or with another.
+        // A number of seconds, or a number with a unit.
         Range::Time(..) => return pattern(DURATION),
     };
     schema
@@ -262,7 +262,7 @@ fn in_header() -> Parameters {
     parameters("header", &table)
 }
 
-/// A suffix after a dot distinguishes parameters of the same name.
+/// A suffix after a dot distinguishes parameters with the same name.
 fn parameters(place: &str, table: &[(&str, &str, Value)]) -> Parameters {
     let parameters = table.iter().map(|(key, description, schema)| {
         let name = key.split('.').next();

@@ -11,7 +11,7 @@ use crate::proto::json::{JsonError, camel_case};
 use crate::proto::schema::{Side, schemas};
 use crate::service::{MAX_BATCH, Reason};
 
-/// The rules of names, as [`crate::operation`] has them.
+/// The rules for names, as in [`crate::operation`].
 pub(super) const KIND: &str = "^[A-Za-z][A-Za-z0-9_.-]{0,127}$";
 pub(super) const TENANT: &str = "^[a-z][a-z0-9-]{0,62}$";
 const TENANT_OR_NONE: &str = "^([a-z][a-z0-9-]{0,62})?$";
@@ -19,7 +19,7 @@ const LABEL_KEY: &str = "^[A-Za-z][A-Za-z0-9_./-]{0,62}$";
 /// The URL of a receiver.
 const URL: &str = "^https?://[^ #@/?]+([/?][!-\"$-~]*)?$";
 const URL_OR_NONE: &str = "^(https?://[^ #@/?]+([/?][!-\"$-~]*)?)?$";
-/// The name of an operation, or none.
+/// An operation's name, or empty.
 pub(super) const OPERATION_OR_NONE: &str = "^(((tenants/[a-z][a-z0-9-]{0,62}/)?operations/)?\
      [0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$";
 const ASCII: &str = "^[ -~]{0,255}$";
@@ -150,7 +150,7 @@ const REQUIRED: &[(&str, &[&str])] = &[
     ("Event", &["type", "revision", "time"]),
 ];
 
-/// Rules that the descriptors do not know: a schema, a property, and what to say of it.
+/// Rules that the descriptors lack: a schema, a property, and its constraints.
 fn rules() -> Vec<(&'static str, String, Map<String, Value>)> {
     let value = json!({"type": "string", "pattern": r"^[^\x00-\x1f\x7f-\x9f]{0,255}$"});
     let labels = json!({
@@ -205,10 +205,10 @@ fn rules() -> Vec<(&'static str, String, Map<String, Value>)> {
     rules.collect()
 }
 
-/// The rule of a setting in a message. Of times, schemas know the form and no limits.
+/// The rule for a setting in a message. Schemas describe the form of times, not their limits.
 pub(super) fn rule_of(range: Range) -> Value {
     match range {
-        // Zero stands for the default.
+        // Zero means the default.
         Range::Whole(least, most) if least > 0 => json!({"minimum": 0, "maximum": most}),
         Range::Whole(least, most) => json!({"minimum": least, "maximum": most}),
         Range::Real(least, most) if least > 0.0 => {
@@ -220,7 +220,7 @@ pub(super) fn rule_of(range: Range) -> Value {
     }
 }
 
-/// Why calls are refused.
+/// The reasons of refusals.
 fn reasons() -> Value {
     let about = Reason::ALL.iter().map(|it| format!("\n- `{}`:{}", it.as_str(), it.about()));
     json!({
@@ -230,7 +230,7 @@ fn reasons() -> Value {
     })
 }
 
-/// As `problem` makes it.
+/// The document that `problem` makes.
 fn problem() -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     json!({
@@ -264,7 +264,7 @@ fn problem() -> Value {
     })
 }
 
-/// As `google::refused` makes it.
+/// The document that `google::refused` makes.
 fn google_error() -> Value {
     json!({
         "type": "object",
@@ -293,7 +293,7 @@ fn google_error() -> Value {
     })
 }
 
-/// As `documents::status` makes it.
+/// The document that `documents::status` makes.
 fn status() -> Value {
     let text = |description: &str| json!({"type": "string", "description": description});
     let url = |description: &str| json!({"type": "string", "format": "uri-reference", "description": description});

@@ -1,4 +1,4 @@
-//! Whether a request under a mount becomes an operation, and whose words its response has.
+//! Decides whether a request under a mount becomes an operation, and in which dialect the response is.
 
 use http::Method;
 use http::request::Parts;
@@ -11,12 +11,12 @@ use crate::config::dialect::Mount as DialectMount;
 use crate::relay::{Devious, Mounted, Onward};
 use crate::service::ServiceError;
 
-/// A request under a mount, and the dialect through which it became an operation.
+/// A request under a mount, and the dialect through which it becomes an operation.
 pub(super) struct Claim<'a> {
-    /// As a dialect over the mount sees it: the one whose trigger made it an operation, else the first.
+    /// The dialect over the mount whose trigger matched, else the first one.
     pub(super) visit: Option<Visit<'a>>,
     pub(super) onward: Onward,
-    /// Whether `Prefer: respond-async` would have made it an operation.
+    /// Whether `Prefer: respond-async` would turn the request into an operation.
     pub(super) prefer: bool,
     pub(super) is_asynchronous: bool,
 }
@@ -27,8 +27,8 @@ struct Candidate<'a, 'p> {
     places: Vec<(&'p str, &'p str)>,
 }
 
-/// Reads what the triggers say of a request: that of the relay, or in its place those of the dialects over it, of which
-/// the first that applies counts.
+/// Reads the triggers for a request: the relay's own, or those of the dialects over it, the first of which that matches
+/// counts.
 pub(super) fn read<'a>(
     http: &'a Http,
     mounted: &'a Mounted,
@@ -37,7 +37,7 @@ pub(super) fn read<'a>(
 ) -> Result<Claim<'a>, Problem> {
     let query = parts.uri.query();
     let devious = |rule: Devious| ServiceError::invalid_field("path", rule.to_string());
-    // A preflight asks about a request to come, and its URL has that one's query.
+    // A preflight is about a later request, and has that request's query.
     let may_trigger = !cors::is_preflight(&parts.method, &parts.headers);
     let preferred = Preferences::parse(&parts.headers).respond_async;
     let relay = Some(&mounted.mount.name);
@@ -70,8 +70,8 @@ pub(super) fn read<'a>(
 }
 
 impl<'a: 'p, 'p> Candidate<'a, 'p> {
-    /// The dialect, if its trigger is for such requests: by the texts of its prefix, if that has places, by its methods,
-    /// and by its paths.
+    /// The dialect, if its trigger can match such requests: by the values in its prefix, if that has placeholders, by
+    /// its methods, and by its paths.
     fn of(mount: &'a DialectMount, rest: &'p str, parts: &'p Parts) -> Option<Self> {
         let trigger = &mount.dialect.trigger;
         let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };

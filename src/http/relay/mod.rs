@@ -29,21 +29,21 @@ mod upload;
 
 use claim::Claim;
 
-/// A request under a mount, read.
+/// A parsed request under a mount.
 struct Relayed<'a> {
     mounted: &'a Mounted,
     claim: Claim<'a>,
 }
 
 impl Relayed<'_> {
-    /// The tenant of its requests without credentials for this server.
+    /// The tenant of requests without credentials for this server.
     fn tenant(&self) -> Option<&TenantId> {
         let by_dialect = self.claim.visit.as_ref().and_then(|visit| visit.mount.tenant.as_ref());
         by_dialect.or(self.mounted.mount.tenant.as_ref())
     }
 }
 
-/// Answers a request that no route of this server takes: `None` where it is under no mount either.
+/// Handles a request that matches no route of this server; returns it if it is under no mount either.
 pub(super) async fn answer(http: &Http, request: Request) -> Result<Response, Request> {
     let path = request.uri().path().to_owned();
     let Some((mounted, rest)) = http.options.relay.find(&path) else { return Err(request) };
@@ -77,8 +77,8 @@ async fn serve(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> 
     }
 }
 
-/// A connection that becomes another protocol cannot be relayed. A mere offer of HTTP/2 is ignored, as HTTP has
-/// it.
+/// Refuses a connection that would become another protocol, because that cannot be relayed. An offer of HTTP/2 is
+/// ignored, as HTTP allows.
 fn refuse_upgrades(parts: &Parts) -> Result<(), Problem> {
     let offers = parts.headers.get_all(UPGRADE).iter();
     let other = offers.into_iter().any(|offer| !offer.as_bytes().eq_ignore_ascii_case(b"h2c"));
@@ -90,7 +90,7 @@ fn refuse_upgrades(parts: &Parts) -> Result<(), Problem> {
 }
 
 async fn become_operation(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> Answer {
-    // Whatever its method: an operation comes to be.
+    // Whatever the method, because an operation is created.
     if cors::is_foreign(http, &parts, &relayed.mounted.mount.trigger.origins) {
         return Err(cors::refusal());
     }
@@ -105,7 +105,7 @@ async fn become_operation(http: &Http, relayed: &Relayed<'_>, parts: Parts, body
 
 async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> Answer {
     let mount = &relayed.mounted.mount;
-    // A browser asks what it may send before it sends any credentials.
+    // A browser sends a preflight without credentials.
     if !cors::is_preflight(&parts.method, &parts.headers) {
         let action = if parts.method.is_safe() { Action::Inspect } else { Action::Submit };
         caller_by_mount(&parts, relayed.tenant(), action)?;
@@ -143,7 +143,7 @@ async fn pass(http: &Http, relayed: &Relayed<'_>, parts: Parts, body: Body) -> A
     fields::add_via(response.headers_mut(), version);
     place.rewrite(response.headers_mut());
     if relayed.claim.prefer {
-        // Who prefers it gets an operation instead.
+        // A client that prefers it gets an operation instead.
         vary_by(response.headers_mut(), "prefer");
     }
     response.extensions_mut().insert(Verbatim);
@@ -161,7 +161,7 @@ fn unanswered(error: UpstreamError) -> Problem {
     ServiceError::new(reason, error.to_string()).into()
 }
 
-/// The header fields that may go on, with what a gateway adds: the same whether the request passes through or is
+/// The header fields to pass on, with those that a gateway adds: the same whether the request passes through or is
 /// stored first.
 fn onward_headers(http: &Http, relayed: &Relayed<'_>, parts: &Parts) -> HeaderMap {
     let mount = &relayed.mounted.mount;
@@ -189,7 +189,7 @@ fn host(parts: &Parts) -> String {
     authority.or_else(field).unwrap_or_default()
 }
 
-/// Takes out the preferences that this server has granted itself; others are the upstream's to read.
+/// Removes the preferences that this server has granted itself; the upstream reads the others.
 fn strip_preferences(headers: &mut HeaderMap) {
     let fields: Vec<HeaderValue> = headers.get_all(&PREFER).iter().cloned().collect();
     headers.remove(&PREFER);

@@ -13,7 +13,7 @@ use crate::operation::{HttpEnvelope, HttpHeader, Kind, NewOperation, Settings};
 use crate::relay::is_idempotent;
 use crate::service::{Reason, ServiceError};
 
-/// Backstop behind the relay's own timeout for an attempt, whose failure says more.
+/// A margin beyond the relay's own timeout for an attempt, because the relay's failure says more.
 const ATTEMPT_MARGIN: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) async fn submit(
@@ -66,7 +66,7 @@ pub(super) async fn submit(
     }
 }
 
-/// The request without its body, and the media type for that. A type that cannot be stored is refused.
+/// The request without its body, and the body's media type. A type that cannot be stored is refused.
 fn envelope(
     call: &Call,
     relayed: &Relayed<'_>,
@@ -78,7 +78,7 @@ fn envelope(
     }
     let (content_type, verbatim) = media_type(said.iter().map(HeaderValue::as_bytes));
     headers.remove(CONTENT_TYPE);
-    // The stored body has its length. What remains to be said is that the client stated that of nothing.
+    // The stored body has its own length. Only the client's statement that an empty body has length 0 must be kept.
     if headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0") {
         headers.remove(CONTENT_LENGTH);
     }

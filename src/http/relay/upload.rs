@@ -1,4 +1,4 @@
-//! Watches the body of a request on its way to an upstream: which side broke it off, and which side is slow.
+//! Watches a request's body on its way to an upstream: which side broke it off, and which side is slow.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -13,25 +13,25 @@ use tokio::time::{Instant, Sleep};
 
 use crate::service::{Reason, ServiceError};
 
-/// Why a body did not arrive. The client's affair, not the upstream's.
+/// Why a body did not arrive. The client is at fault, not the upstream.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum Unsent {
     /// It ended early, or its framing is wrong.
     #[error("the body did not arrive whole")]
     Broken,
-    /// Nothing of it came for so long.
+    /// Nothing arrived for this long.
     #[error("nothing of the body arrived within {}", humantime::format_duration(*.0))]
     Stalled(Duration),
 }
 
-/// What is known of a body that is under way.
+/// The state of a body on its way.
 #[derive(Clone, Debug)]
 pub(super) struct Watched(Arc<Mutex<Known>>);
 
 #[derive(Debug)]
 struct Known {
     failure: Option<Unsent>,
-    /// Since when the upstream is waited for; `None` while the client is.
+    /// Since when the upstream has to act; `None` while the client has to.
     upstream_since: Option<Instant>,
 }
 
@@ -40,12 +40,12 @@ struct Upload {
     body: Body,
     watched: Watched,
     limit: Duration,
-    /// Runs while the client is waited for; not while the upstream is.
+    /// Runs while the client has to act, not while the upstream has to.
     timer: Pin<Box<Sleep>>,
     is_waiting: bool,
 }
 
-/// The same body, which fails when nothing of it arrives within `limit`.
+/// The same body, which fails if nothing of it arrives within `limit`.
 pub(super) fn watch(body: Body, limit: Duration) -> (Body, Watched) {
     let known = Known { failure: None, upstream_since: Some(Instant::now()) };
     let watched = Watched(Arc::new(Mutex::new(known)));
@@ -55,12 +55,12 @@ pub(super) fn watch(body: Body, limit: Duration) -> (Body, Watched) {
 }
 
 impl Watched {
-    /// Returns when the upstream has been waited for so long without a pause: to take more of the body, or to
-    /// answer all of it.
+    /// Returns when the upstream has been idle for `limit`, either to accept more of the body or to respond to all of
+    /// it.
     pub(super) async fn upstream_late(&self, limit: Duration) {
         loop {
             let now = Instant::now();
-            // A client that is waited for may be done at any time.
+            // While the client has to act, it may finish at any time.
             let late_at = self.with(|known| known.upstream_since).unwrap_or(now) + limit;
             if late_at <= now {
                 return;

@@ -14,7 +14,7 @@ pub(super) fn all() -> Vec<Route> {
     vec![acquire(), get(), input(), renew(), complete(), fail(), release(), log()]
 }
 
-/// What may come of a token: the attempt may be over, and the operation gone.
+/// Refusals of a request with a token: the attempt may be over, and the operation gone.
 fn of_one(more: &[Reason]) -> Vec<Reason> {
     [&ANY[..], &NOT_THERE, &[StaleAttempt], more].concat()
 }
@@ -76,7 +76,7 @@ fn renew() -> Route {
     .takes(&["token", "Content-Encoding.document"])
     .body(JSON, &refer("RenewRequest"), false)
     .answers(answers)
-    // That the attempt is over stands in the answer.
+    // The response itself says if the attempt is over.
     .refuses(&[&ANY[..], &CHANGE].concat())
 }
 

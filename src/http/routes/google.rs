@@ -11,13 +11,13 @@ use crate::service::Reason::{
     Unsupported,
 };
 
-/// The same without a tenant, under the names that `google.longrunning` binds to paths by itself. They share their paths
-/// with longrun's own interface: a request with `$alt` is for them.
+/// The same without a tenant, at the paths of `google.longrunning`. They share their paths with longrun's own
+/// interface: a request with `$alt` is for these.
 pub(super) fn without_tenant() -> [Route; 4] {
     all().map(Route::without_tenant)
 }
 
-/// All of them.
+/// All routes.
 pub(super) fn all() -> [Route; 4] {
     const ALL: &str = "/v1/tenants/{tenant}/operations";
     const ONE: &str = "/v1/tenants/{tenant}/operations/{id}";

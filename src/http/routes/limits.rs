@@ -1,4 +1,4 @@
-//! The routes of operators who set limits.
+//! The routes of operators for limits.
 
 use super::{ANY, CHANGE};
 use crate::http::limits;

@@ -6,12 +6,12 @@ use crate::http::route::Route;
 use crate::http::shares;
 use crate::service::Reason::*;
 
-/// Those of the operation itself, which are there under its tenant as well.
+/// The routes under the operation, with and without its tenant.
 pub(super) fn of_operation() -> [Route; 3] {
     [create(), list(), revoke()]
 }
 
-/// What a URL shows.
+/// The routes under a share's URL.
 pub(super) fn by_url() -> [Route; 4] {
     let operation = super::get().by_share(
         "getShared",

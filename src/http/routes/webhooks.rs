@@ -20,7 +20,7 @@ pub(super) fn all() -> Vec<Route> {
     ]
 }
 
-/// What everything may come to that changes one of them.
+/// Refusals of every change of a webhook or a delivery.
 const OF_ONE: [Reason; 3] = [OriginRefused, ResourceExhausted, Unsupported];
 
 fn create() -> Route {

@@ -18,7 +18,7 @@ fn each_rule_ends_as_it_says() {
     use RuleName::{All, Any, MaxFailures};
     let (whole, part, fail) =
         (Some(Ending::Succeeded), Some(Ending::PartiallySucceeded), Some(Ending::Failed));
-    // Of children in these states: by ALL, by ANY, by at most 1 failure.
+    // The ending with children in these states: by ALL, by ANY, by at most 1 failure.
     type Line = (&'static [(StateName, u64)], [Option<Ending>; 3]);
     let table: &[Line] = &[
         (&[(Queued, 2)], [None, None, None]),
@@ -94,7 +94,7 @@ fn any_counts() -> impl Strategy<Value = ChildCounts> {
 }
 
 proptest! {
-    /// A worker that is slow, or another that takes over, comes to the same end.
+    /// A slow worker, or another one that takes over, must reach the same end.
     #[test]
     fn an_early_end_stays_the_same_whatever_becomes_of_the_others(
         name in prop::sample::select(&RuleName::ALL[..]),
@@ -115,14 +115,14 @@ proptest! {
         }
         let (first, last) = (rule.ending(&before), rule.ending(&after));
         match (first, last) {
-            // One success is enough, and a whole one may come to part of one.
+            // One success is enough, and later children may make it partial.
             (Some(Ending::PartiallySucceeded), Some(Ending::Succeeded)) => {
                 prop_assert_eq!(name, RuleName::Any);
             }
             (Some(_), last) => prop_assert_eq!(first, last),
             (None, _) => {}
         }
-        // When all have ended and have been expected, it has ended.
+        // A batch whose expected children have all ended has ended.
         if after.total() >= expected {
             prop_assert!(last.is_some());
         }

@@ -10,7 +10,7 @@ pub(super) struct Lexer {
     at: usize,
 }
 
-/// A value as written: where, and with which escapes still in it if it was quoted.
+/// A value as written: its place, with escapes if it was quoted.
 pub(super) struct Literal {
     pub(super) position: usize,
     pub(super) raw: String,
@@ -29,7 +29,7 @@ impl Lexer {
         Self { chars, at: 0 }
     }
 
-    /// How many characters are behind it.
+    /// The number of characters before it.
     pub(super) fn position(&self) -> usize {
         self.at
     }
@@ -147,7 +147,7 @@ impl Literal {
         let open_start = self.raw.starts_with('*');
         let rest = self.raw.strip_prefix('*').unwrap_or(&self.raw);
         let stem = rest.strip_suffix('*');
-        // Behind an odd number of backslashes the star is a character.
+        // After an odd number of backslashes the star is an ordinary character.
         let open_end = stem.is_some_and(|stem| {
             let backslashes = stem.chars().rev().take_while(|c| *c == '\\').count();
             !self.quoted || backslashes % 2 == 0
@@ -183,7 +183,7 @@ pub(super) fn unescape(raw: &str) -> String {
     unescape_stars(raw).0
 }
 
-/// The text without its escapes, and whether a star was in it that was not escaped.
+/// The text without its escapes, and whether it had an unescaped star.
 fn unescape_stars(raw: &str) -> (String, bool) {
     let (mut text, mut star) = (String::with_capacity(raw.len()), false);
     let mut chars = raw.chars();

@@ -1,10 +1,10 @@
 //! Filters of operations for lists and watches (AIP-160).
 //!
-//! A filter is parsed once and then asked of operations in memory ([`Filter::matches`]) or turned
-//! into a store's own language; both must say the same. Pure: no I/O and no clock.
+//! A filter is parsed once and then evaluated on operations in memory ([`Filter::matches`]) or translated into a
+//! store's own language; both must agree. Pure: no I/O and no clock.
 //!
-//! What an operation does not have matches no comparison: `labels.team != "a"` is about operations
-//! with a label `team`, `NOT labels.team = "a"` about those without one as well.
+//! A property that an operation lacks matches no comparison: `labels.team != "a"` matches operations with a label
+//! `team`, `NOT labels.team = "a"` also those without one.
 //!
 //! Read next: `parse` for the grammar.
 
@@ -23,7 +23,7 @@ pub struct Filter {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at character {}: {rule}", position + 1)]
 pub struct FilterError {
-    /// The character where it went wrong, counted from 0; the text of the error counts from 1.
+    /// The character of the error, counted from 0; the error's text counts from 1.
     pub position: usize,
     /// The error, and what is allowed.
     pub rule: String,
@@ -32,13 +32,13 @@ pub struct FilterError {
 /// A node of a filter.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
-    /// All of them hold.
+    /// All of these hold.
     All(Vec<Self>),
-    /// At least one of them holds.
+    /// At least one of these holds.
     Any(Vec<Self>),
-    /// It does not hold.
+    /// This does not hold.
     Not(Box<Self>),
-    /// It holds of the operation's fields.
+    /// The test holds for the operation.
     Test(Test),
 }
 
@@ -47,73 +47,73 @@ pub enum Expr {
 pub enum Test {
     /// The state is, or is not, this one.
     State {
-        /// Whether it is to be equal.
+        /// Whether it must be equal.
         is: bool,
         /// The value to compare with.
         state: StateName,
     },
     /// The kind fits, or does not fit, this pattern.
     Kind {
-        /// Whether it is to fit.
+        /// Whether it must fit.
         is: bool,
         /// The pattern.
         pattern: Pattern,
     },
-    /// There is a label, and what is said of its value holds.
+    /// The label exists, and its value passes the test.
     Label {
         /// Its key.
         key: String,
         /// The required value.
         value: LabelTest,
     },
-    /// The time is there, and compares so if that is asked.
+    /// The time exists, and passes the comparison, if there is one.
     Time {
         /// The field.
         field: TimeField,
         /// The comparison with a time; `None` asks for presence only.
         compare: Option<(Comparison, Timestamp)>,
     },
-    /// The number compares so.
+    /// The number passes the comparison.
     Number {
         /// The field.
         field: NumberField,
         /// The comparison.
         compare: Comparison,
-        /// With what.
+        /// The value to compare with.
         value: i64,
     },
     /// The operation is, or is not, done.
     Done(bool),
-    /// It is a child of a batch, and what is said of that holds.
+    /// The operation is a child of a batch, and passes the test.
     Parent(ParentTest),
 }
 
 /// A condition on the batch that an operation is a child of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParentTest {
-    /// There is one.
+    /// The operation has a parent.
     Present,
-    /// It is this one.
+    /// The parent is this batch.
     Is(OperationId),
-    /// It is another one.
+    /// The parent is another batch.
     IsNot(OperationId),
 }
 
 /// A condition on a label's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LabelTest {
-    /// Nothing: the label is there.
+    /// The label exists.
     Present,
     /// It fits, or does not fit, a pattern.
     Fits {
-        /// Whether it is to fit.
+        /// Whether it must fit.
         is: bool,
         /// The pattern.
         pattern: Pattern,
     },
 }
 
-/// A text, or a text with something before or behind it (`*`).
+/// A text, or a text with any text before or after it (`*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
     /// Exactly this.
@@ -122,7 +122,7 @@ pub enum Pattern {
     Prefix(String),
     /// Ends with this.
     Suffix(String),
-    /// Has this in it.
+    /// Contains this.
     Infix(String),
 }
 
@@ -166,19 +166,19 @@ pub enum Comparison {
 }
 
 impl Filter {
-    /// Longest filter, in characters.
+    /// The maximum length of a filter, in characters.
     pub const MAX_CHARS: usize = 4_096;
-    /// Deepest nesting of parentheses.
+    /// The maximum nesting of parentheses.
     pub const MAX_DEPTH: usize = 32;
-    /// Most tests of labels.
+    /// The maximum number of label tests.
     pub const MAX_LABEL_TESTS: usize = 16;
 
-    /// Reads a filter. A blank text matches everything.
+    /// Parses a filter. A blank text matches everything.
     pub fn parse(text: &str) -> Result<Self, FilterError> {
         parse::parse(text).map(|root| Self { root })
     }
 
-    /// The same, about operations only that have no owner or this one.
+    /// The filter, restricted to operations without an owner or with this owner.
     pub fn of(self, owner: Option<&Owner>) -> Self {
         if owner.is_some_and(Owner::sees_all) {
             return self;
@@ -195,7 +195,7 @@ impl Filter {
         Self { root: Some(Expr::All(self.root.into_iter().chain([whose]).collect())) }
     }
 
-    /// The same, about operations only that have these labels with these values.
+    /// The filter, restricted to operations with these labels and values.
     pub fn within(self, labels: &[(String, String)]) -> Self {
         let has = |(key, value): &(String, String)| {
             let value = LabelTest::Fits { is: true, pattern: Pattern::Exact(value.clone()) };
@@ -205,7 +205,7 @@ impl Filter {
         Self { root: (!parts.is_empty()).then_some(Expr::All(parts)) }
     }
 
-    /// The children of any batch that are done.
+    /// Matches done children of any batch.
     pub fn ended_children() -> Self {
         let tests = [Test::Parent(ParentTest::Present), Test::Done(true)];
         Self { root: Some(Expr::All(tests.map(Expr::Test).into())) }
@@ -217,7 +217,7 @@ impl Filter {
         Self { root: Some(Expr::All([kind, Test::Done(true)].map(Expr::Test).into())) }
     }
 
-    /// The children of a batch that are in one of these states.
+    /// Matches children of a batch in one of these states.
     pub fn children(parent: OperationId, states: &[StateName]) -> Self {
         let state = |state: &StateName| Expr::Test(Test::State { is: true, state: *state });
         let of = Expr::Test(Test::Parent(ParentTest::Is(parent)));
@@ -228,7 +228,7 @@ impl Filter {
         Self { root: Some(root) }
     }
 
-    /// Whether the filter is about this operation.
+    /// Whether the filter matches the operation.
     pub fn matches(&self, operation: &Operation) -> bool {
         self.root.as_ref().is_none_or(|root| root.matches(operation))
     }
@@ -240,7 +240,7 @@ impl Filter {
 }
 
 impl Expr {
-    // Recursion is bounded by Filter::MAX_DEPTH: only parentheses nest.
+    // Filter::MAX_DEPTH bounds the recursion: only parentheses nest.
     fn matches(&self, operation: &Operation) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.matches(operation)),
@@ -301,7 +301,7 @@ impl NumberField {
 }
 
 impl Pattern {
-    /// Whether `text` fits.
+    /// Whether `text` fits the pattern.
     pub fn fits(&self, text: &str) -> bool {
         match self {
             Self::Exact(all) => text == all,
@@ -313,7 +313,7 @@ impl Pattern {
 }
 
 impl Comparison {
-    /// Whether `left` compares so with `right`.
+    /// Whether the comparison of `left` with `right` holds.
     pub fn holds<T: PartialOrd>(self, left: T, right: T) -> bool {
         match self {
             Self::Equal => left == right,

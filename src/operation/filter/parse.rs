@@ -44,7 +44,7 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
 
 struct Parser {
     lexer: Lexer,
-    /// How many there were so far.
+    /// The number of label tests so far.
     label_tests: usize,
 }
 
@@ -139,7 +139,7 @@ impl Parser {
         }
     }
 
-    /// One more test of a label. Each is a look into another table for every operation that a list passes.
+    /// Counts a label test. Each one reads another table for every operation that a list passes.
     fn count_label(&mut self, position: usize) -> Result<(), FilterError> {
         self.label_tests += 1;
         if self.label_tests > Filter::MAX_LABEL_TESTS {
@@ -246,7 +246,7 @@ impl Parser {
         }))
     }
 
-    /// An operator that says equal or not, and the value behind it.
+    /// An operator for equality or inequality, and the value after it.
     fn equality(&mut self, field: &str) -> Result<(bool, Literal), FilterError> {
         let (operator, at) = self.lexer.operator()?;
         let is = match operator {

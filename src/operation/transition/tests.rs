@@ -63,7 +63,7 @@ fn app_error(code: &str) -> OperationError {
     }
 }
 
-/// The session of that number, on an attempt.
+/// A reporter: the session with that number, on an attempt.
 fn by(number: u128, attempt: u32) -> Reporter {
     Reporter { attempt: Attempt(attempt), session: session(number), former: None }
 }
@@ -135,7 +135,7 @@ fn states() -> Vec<(&'static str, Operation)> {
     ]
 }
 
-/// Commands about that attempt. Session 1 holds it, or held it.
+/// Commands about that attempt, which session 1 holds or held.
 fn commands(attempt: u32) -> Vec<(&'static str, Command, Timestamp)> {
     let soon = after(4);
     let (holder, stranger) = (by(1, attempt), by(7, attempt));
@@ -174,7 +174,7 @@ fn commands(attempt: u32) -> Vec<(&'static str, Command, Timestamp)> {
     ]
 }
 
-/// Code of the error that a life ends or goes on with.
+/// The code of the life's error, final or not.
 fn code(life: &Life) -> String {
     let error = match &life.state {
         State::Done {
@@ -218,7 +218,7 @@ fn each_limit_is_named_and_the_earliest_counts() {
     let retrying = changed(&running, &TICK, after(21));
     assert_eq!(retrying.state_name(), StateName::Queued);
     assert_eq!(code_of(&retrying), "ATTEMPT_TIMEOUT");
-    // The queue timeout is over with the first attempt.
+    // The queue timeout ends with the first attempt.
     assert_eq!(retrying.wake_at(), Some(after(100)));
     let failed = changed(&retrying, &TICK, after(100));
     assert_eq!(code_of(&failed), "DEADLINE_EXCEEDED");
@@ -251,7 +251,7 @@ fn what_is_put_off_runs_now_when_it_is_asked_to() {
     assert_eq!(decide(&delayed, &acquire(1), None, after(1)), Err(Rejection::NotDue));
     let due = changed(&delayed, &Command::RunNow, after(1));
     assert_eq!(due.life.revision, delayed.life.revision.next());
-    // Wherever the clock stands.
+    // Whatever the clock says.
     assert!(decide(&due, &acquire(1), None, after(0)).is_ok());
     assert_eq!(decide(&due, &Command::RunNow, None, after(1)), Ok(Decision::NoChange));
     assert_eq!(due.next_limit(), delayed.next_limit());
@@ -283,7 +283,7 @@ fn next_start(operation: &Operation) -> Timestamp {
 fn a_released_attempt_does_not_count_but_its_number_is_never_used_again() {
     let mut operation = submitted(Settings::default());
     for number in 1..=10 {
-        // Each is given back after longer than any pause.
+        // Each attempt is released after more than any pause.
         let start = u64::from(number) * 100;
         operation = changed(&operation, &acquire(1), after(start));
         assert_eq!(operation.life.attempt, Attempt(number));
@@ -305,7 +305,7 @@ fn attempts_that_are_released_at_once_follow_each_other_more_and_more_slowly() {
         now += pauses[pauses.len() - 1];
     }
     assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
-    // A clock that was set back makes a pause no longer.
+    // Setting the clock back must not lengthen a pause.
     let running = changed(&operation, &acquire(1), after(now));
     let release = release(by(1, running.life.attempt.0));
     assert_eq!(next_start(&changed(&running, &release, after(now - 50))), after(now + 10));

@@ -5,7 +5,7 @@ use crate::dialect::samples;
 use crate::operation::{ChildCounts, Event, EventType, Kind, WaitReason, Waiting};
 use crate::pages::template::Templates;
 
-/// In the page and, as parts of it, in its stream.
+/// In the page, and as parts in its stream.
 #[test]
 fn every_state_has_its_page() {
     let templates = Templates::new().unwrap();

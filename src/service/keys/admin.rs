@@ -12,15 +12,15 @@ use crate::service::{
     Action, Caller, Reason, Role, Service, ServiceError, Violations, audit, echo,
 };
 
-/// Most keys of a tenant.
+/// The maximum number of a tenant's keys.
 pub const MAX_KEYS: usize = 1_000;
-/// Longest name of a key, in bytes.
+/// The maximum length of a key's name, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
-/// How long a key can be good at most.
+/// The longest lifetime of a key.
 const LONGEST: Duration = Duration::from_secs(10 * 366 * 24 * 3600);
-/// How long keys that are not good any more are listed, once others are made.
+/// How long expired and revoked keys are listed, once others are made.
 const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Keys of a page, if the caller does not say.
+/// The default number of keys on a page.
 const PAGE: usize = 50;
 
 /// A key as it is listed.
@@ -34,15 +34,15 @@ pub struct KeyRecord {
     pub last_used_at: Option<Timestamp>,
 }
 
-/// The keys to list.
+/// A choice of tenants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Whose {
-    /// The caller's own tenant's.
+    /// The caller's own tenant.
     #[default]
     Own,
-    /// A tenant's.
+    /// A tenant.
     Of(TenantId),
-    /// All tenants'.
+    /// All tenants.
     Everybodys,
 }
 
@@ -53,7 +53,7 @@ impl Service {
         })
     }
 
-    /// Makes a key. Its text is returned here and never again.
+    /// Makes a key. Only this call returns its text.
     pub async fn create_key(
         &self,
         caller: &Caller,
@@ -88,7 +88,7 @@ impl Service {
         Ok((text, record))
     }
 
-    /// A page of keys by their ids, and the token of the next.
+    /// A page of keys by id, and the token of the next page.
     pub async fn list_keys(
         &self,
         caller: &Caller,
@@ -132,7 +132,7 @@ impl Service {
         Ok((records, next))
     }
 
-    /// Revokes a key, once and for all. One that was revoked stays so.
+    /// Revokes a key permanently.
     pub async fn revoke_key(&self, caller: &Caller, id: &str) -> Result<KeyRecord, ServiceError> {
         caller.may(Action::Administer)?;
         let (keys, now) = (self.keys()?, self.now());
@@ -156,7 +156,7 @@ impl Service {
         Ok(record(id, &key, None))
     }
 
-    /// The tenant that is asked for, which is the caller's own unless it is an operator.
+    /// The requested tenant, which must be the caller's own unless the caller is an operator.
     pub(in crate::service) fn tenant_for(
         &self,
         caller: &Caller,
@@ -176,14 +176,14 @@ fn record(id: &str, key: &Arc<Key>, last_used_at: Option<Timestamp>) -> KeyRecor
     KeyRecord { id: id.to_owned(), key: Arc::clone(key), last_used_at }
 }
 
-/// The tenant's keys that have not been good for a while.
+/// The tenant's keys that expired or were revoked long ago.
 fn out_of_date(keys: &Snapshot<Key>, tenant: &TenantId, now: Timestamp) -> Vec<String> {
     let is_old = |key: &Key| key.ended_at(now).is_some_and(|end| now.since(end) > KEPT);
     let old = keys.iter().filter(|(_, key)| key.tenant == *tenant && is_old(key));
     old.map(|(id, _)| id.to_owned()).collect()
 }
 
-/// Refuses a key that breaks a rule, or that may do what its maker may not grant.
+/// Refuses a key that breaks a rule, or that has a permission which its maker may not grant.
 fn check(caller: &Caller, new: &NewKey, now: Timestamp) -> Result<(), ServiceError> {
     let wrong = |field, rule: String| Err(ServiceError::invalid_field(field, rule));
     if new.roles.is_empty() {

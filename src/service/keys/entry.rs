@@ -8,7 +8,7 @@ use crate::catalogue::Entry;
 use crate::operation::{Kind, TenantId, Timestamp};
 use crate::service::{Caller, Role, Roles};
 
-/// The permissions of an API key, and the code that recognises it.
+/// An API key's permissions, and the code that recognizes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Key {
@@ -16,13 +16,13 @@ pub struct Key {
     pub tenant: TenantId,
     /// The roles that it grants.
     pub roles: Roles,
-    /// The kinds that it may execute; all where none are named.
+    /// The kinds that it may execute; `None`: all.
     pub kinds: Option<Arc<[Kind]>>,
-    /// The subject of calls with the key. May be empty.
+    /// The subject of calls with the key; may be empty.
     pub name: String,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it expires; never if `None`.
+    /// When it expires; `None`: never.
     pub expires_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
@@ -42,7 +42,7 @@ impl Key {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Since when it is not good.
+    /// When it was revoked or expired, if it was.
     pub(super) fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
         let expired = self.expires_at.filter(|end| *end <= now);
         self.revoked_at.into_iter().chain(expired).min()
@@ -116,7 +116,7 @@ impl TryFrom<Stored> for Key {
     }
 }
 
-/// The roles of these names.
+/// Parses the names of roles.
 pub fn roles(names: &[String]) -> Result<Roles, String> {
     let all = || Role::ALL.map(Role::as_str).join(", ");
     let role = |name: &String| {
@@ -125,7 +125,7 @@ pub fn roles(names: &[String]) -> Result<Roles, String> {
     names.iter().map(role).collect()
 }
 
-/// The kinds of these names.
+/// Parses the names of kinds.
 pub fn kinds(names: &[String]) -> Result<Arc<[Kind]>, String> {
     let kind = |name: &String| Kind::parse(name).map_err(|rule| format!("a kind {rule}"));
     names.iter().map(kind).collect()

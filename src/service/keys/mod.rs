@@ -1,6 +1,6 @@
 //! API keys: their makers, their permissions, and how a key identifies a caller.
 //!
-//! A key is found by its public id. The store has only a code of its secret, which is useless without the server's
+//! A key is looked up by its public id. The store has only a code of its secret, which is useless without the server's
 //! secret. All keys are in memory (`catalogue`), so that a request costs no read.
 
 use std::collections::HashMap;
@@ -43,15 +43,15 @@ struct Inner {
 /// A key to make.
 #[derive(Clone, Debug, Default)]
 pub struct NewKey {
-    /// Its tenant; the caller's own if `None`.
+    /// Its tenant; `None`: the caller's own.
     pub tenant: Option<TenantId>,
     /// The roles that it grants.
     pub roles: Roles,
-    /// The kinds that it may execute; all if `None`.
+    /// The kinds that it may execute; `None`: all.
     pub kinds: Option<Arc<[Kind]>>,
-    /// The subject of what is done with it. May be empty.
+    /// The subject of calls with the key; may be empty.
     pub name: String,
-    /// When it expires; never if `None`.
+    /// When it expires; `None`: never.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -72,18 +72,18 @@ impl Keys {
         &self.0.secret
     }
 
-    /// Whether the store has any key that is good.
+    /// Whether the store has a key that is neither expired nor revoked.
     pub fn has_some(&self, now: Timestamp) -> bool {
         self.0.space.snapshot().iter().any(|(_, key)| key.is_good(now))
     }
 
-    /// Writes when keys were last used, until `stop`.
+    /// Writes the keys' last uses until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let (uses, store) = (self.0.uses.clone(), Arc::clone(&self.0.store));
         uses.run(store, stop).await;
     }
 
-    /// Replaces the keys of the key file: each id, the SHA-256 of the key's text, and what it may do.
+    /// Replaces the keys of the key file: the id, the SHA-256 of the key's text, and the permissions of each.
     pub fn set_file(&self, keys: impl IntoIterator<Item = (String, [u8; 32], NewKey)>) {
         let key = |(id, digest, new): (String, [u8; 32], NewKey)| {
             let code = self.code(&id, &digest);
@@ -94,7 +94,7 @@ impl Keys {
         *self.0.of_file.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    /// The caller with this text. An unknown key and a wrong secret look the same, in words and in time.
+    /// The caller with this key. An unknown key and a wrong secret look the same, in text and in time.
     pub fn identify(&self, text: &str, now: Timestamp) -> Result<Caller, ServiceError> {
         let refused = |why: &str| Err(ServiceError::new(Reason::Unauthenticated, why));
         let Some(given) = KeyText::parse(text) else {
@@ -119,12 +119,12 @@ impl Keys {
         Ok(key.caller(id))
     }
 
-    /// Whether the store has any key, good or not.
+    /// Whether the store has any key, valid or not.
     pub fn has_any(&self) -> bool {
         !self.0.space.snapshot().is_empty()
     }
 
-    /// Makes that the first key, of an operator who administers the default tenant as well; false if the store has keys.
+    /// Makes this the first key, of an operator who also administers the default tenant; false if the store has keys.
     pub async fn bootstrap(&self, text: &KeyText, now: Timestamp) -> Result<bool, ServiceError> {
         let new = NewKey {
             roles: [Role::Operator, Role::Admin].into_iter().collect(),

@@ -9,8 +9,8 @@ use crate::catalogue::{Catalogue, Change, ChangeError, Entry};
 use crate::operation::secret::Secret;
 use crate::store::{SECRETS, StoreError};
 
-/// The secret in the store, if no file has one. Then a reader of the database can check guesses against the codes
-/// in it. Keys have 256 random bits, and cannot be guessed; passwords of owners can.
+/// The secret in the store, if no file has one. Then a reader of the database can check guesses against its codes. Keys
+/// have 256 random bits and cannot be guessed; passwords of owners can.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct ServerSecret(String);
 
@@ -19,7 +19,7 @@ impl Entry for ServerSecret {
 }
 
 impl ServerSecret {
-    /// The store's secret, made if there is none.
+    /// The store's secret, created if there is none.
     pub async fn of_store(catalogue: &mut Catalogue) -> Result<Secret, ChangeError> {
         const NAME: &str = "server";
         let space = catalogue.open::<Self>().await?;

@@ -38,7 +38,7 @@ async fn an_unknown_key_is_refused_as_fast_as_a_wrong_secret() {
         (took, refused.expect_err("no such key").to_string())
     };
     let (mut unknown, mut wrong) = (Vec::new(), Vec::new());
-    // By turns, so that what else the machine does is alike for both.
+    // In turns, so that other load on this machine affects both alike.
     for call in 0..CALLS {
         let (took, said) = refuse(&KeyText::generate().unwrap().text());
         let (took_wrong, said_wrong) = refuse(&known[call % known.len()].with_other_end().text());

@@ -1,8 +1,7 @@
-//! The text of an API key: `lr_ID_SECRET`, where the id is public, and the secret ends with a checksum. Tokens of shares
-//! have the same form behind a prefix of their own.
+//! The text of an API key: `lr_ID_SECRET`, where the id is public, and the secret ends with a checksum. Tokens of
+//! shares have the same form with a prefix of their own.
 //!
-//! Lower-case letters and digits only: a key needs no escape in a URL or a shell, and a double click selects all of
-//! it.
+//! Lower-case letters and digits only: a key needs no escape in a URL or a shell, and a double click selects all of it.
 
 use std::fmt::Write as _;
 
@@ -16,7 +15,7 @@ const CHECKSUM_BYTES: usize = 5;
 /// RFC 4648, in lower case.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// A key's text, read.
+/// A parsed key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyText {
     prefix: &'static str,
@@ -25,12 +24,12 @@ pub struct KeyText {
 }
 
 impl KeyText {
-    /// A new key. Errors when the system has no random bytes.
+    /// Generates a key. Fails if the system has no random bytes.
     pub fn generate() -> Result<Self, String> {
         Self::generate_as(PREFIX)
     }
 
-    /// The same behind another prefix.
+    /// Like [`Self::generate`], with another prefix.
     pub(in crate::service) fn generate_as(prefix: &'static str) -> Result<Self, String> {
         let random = random::<{ ID_BYTES + SECRET_BYTES }>()?;
         let (id, secret) = random.split_at(ID_BYTES);
@@ -39,12 +38,12 @@ impl KeyText {
         Ok(key)
     }
 
-    /// Reads a text; `None` if it is no key, or was mistyped.
+    /// Parses a text; `None` if it is not a key, or has a typing error.
     pub fn parse(text: &str) -> Option<Self> {
         Self::parse_as(PREFIX, text)
     }
 
-    /// The same behind another prefix.
+    /// Like [`Self::parse`], with another prefix.
     pub(in crate::service) fn parse_as(prefix: &'static str, text: &str) -> Option<Self> {
         let (id, rest) = text.strip_prefix(prefix)?.split_once('_')?;
         if !is_id(id) || rest.len() != 60 || !rest.is_ascii() {
@@ -56,7 +55,7 @@ impl KeyText {
         (key.checksum() == checksum && key.text() == text).then_some(key)
     }
 
-    /// A key of the same id whose secret ends differently.
+    /// A key with the same id and a different end of the secret.
     #[cfg(test)]
     pub(super) fn with_other_end(&self) -> Self {
         let mut other = self.clone();
@@ -64,7 +63,7 @@ impl KeyText {
         other
     }
 
-    /// The public part, by which the key is found.
+    /// The public part, by which the key is looked up.
     pub fn id(&self) -> &str {
         &self.id
     }
@@ -79,7 +78,7 @@ impl KeyText {
         format!("{}{}_{}{}", self.prefix, self.id, base32(&self.secret), self.checksum())
     }
 
-    /// The form of the key for a key file: `ID:DIGEST`, the SHA-256 in hexadecimal digits.
+    /// The key's entry in a key file: `ID:DIGEST`, the SHA-256 in hexadecimal digits.
     pub fn hash(&self) -> String {
         self.digest().iter().fold(format!("{}:", self.id), |mut text, byte| {
             let _ = write!(text, "{byte:02x}");
@@ -102,7 +101,7 @@ impl std::fmt::Debug for KeyText {
     }
 }
 
-/// Unpredictable bytes. Errors when the system has none.
+/// Unpredictable bytes. Fails if the system has none.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], String> {
     let mut bytes = [0; N];
     let source = rustls::crypto::ring::default_provider().secure_random;
@@ -110,7 +109,7 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], String> {
     Ok(bytes)
 }
 
-/// Whether that can be the id of a key.
+/// Whether the text can be the id of a key.
 pub fn is_id(id: &str) -> bool {
     id.len() == 16 && id.bytes().all(|byte| ALPHABET.contains(&byte))
 }

@@ -1,6 +1,6 @@
 //! When keys were last used, to a minute: in memory, and written in the background.
 //!
-//! With several replicas the latest write wins. A crash loses a minute.
+//! Of several replicas' writes the latest wins. A crash loses a minute.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use crate::operation::Timestamp;
 use crate::store::{CatalogueChange, Store, StoreError};
 
 const SPACE: &str = "key_uses";
-/// How often what was used is written.
+/// How often uses are written.
 const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The last uses that are not written yet: at most one of each key that there is.
+/// The last uses that are not written yet: at most one per key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Uses(Arc<Mutex<HashMap<String, Timestamp>>>);
 
@@ -29,7 +29,7 @@ impl Uses {
         }
     }
 
-    /// The last uses that are known here, those that others have written included.
+    /// The last uses that are known here, including those that other replicas have written.
     pub(super) async fn known(
         &self,
         store: &dyn Store,
@@ -48,7 +48,7 @@ impl Uses {
         Ok(known)
     }
 
-    /// Writes what was used, and forgets keys that are gone. What cannot be written is tried again.
+    /// Writes the uses, and forgets keys that are gone. Failed writes are retried.
     pub(super) async fn write(
         &self,
         store: &dyn Store,
@@ -73,7 +73,7 @@ impl Uses {
         written.map(drop)
     }
 
-    /// Writes until `stop`, and once more.
+    /// Writes until `stop`, and once more after it.
     pub(super) async fn run(self, store: Arc<dyn Store>, stop: CancellationToken) {
         let mut writes = interval(WRITE_INTERVAL);
         writes.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -13,23 +13,23 @@ use crate::operation::{CallbackUrl, NewOperation, StateName, TenantId, Timestamp
 use crate::service::keys::KeyText;
 use crate::service::{Action, Caller, Reason, Service, ServiceError, audit, echo, parse_filter};
 
-/// Most subscriptions of a tenant.
+/// The maximum number of a tenant's subscriptions.
 pub const MAX_WEBHOOKS: usize = 100;
-/// Longest filter, in bytes.
+/// The maximum length of a filter, in bytes.
 const MAX_FILTER_BYTES: usize = 4_096;
-/// What ids are made with.
+/// The prefix of ids.
 const PREFIX: &str = "lrw_";
 
 /// A subscription to make.
 #[derive(Clone, Debug)]
 pub struct NewWebhook {
-    /// Its tenant; the caller's own if `None`.
+    /// Its tenant; `None`: the caller's own.
     pub tenant: Option<TenantId>,
-    /// Where to.
+    /// The receiver's URL.
     pub url: CallbackUrl,
     /// The operations that it covers.
     pub filter: String,
-    /// To which states transitions have to lead; the final ones if none are named.
+    /// The states whose transitions it covers; empty: the final ones.
     pub states: Vec<StateName>,
     /// The format of its messages.
     pub format: Format,
@@ -42,7 +42,7 @@ impl Service {
         })
     }
 
-    /// Makes a subscription; returns it with its secret. It tells of what is committed from now on.
+    /// Makes a subscription; returns it with its secret. It covers what is committed from now on.
     pub async fn create_webhook(
         &self,
         caller: &Caller,
@@ -108,7 +108,7 @@ impl Service {
         })
     }
 
-    /// The subscriptions of a tenant by their ids, and what is known of its callbacks, last.
+    /// A tenant's subscriptions by id, and the entry for its callbacks, last.
     pub fn list_webhooks(
         &self,
         caller: &Caller,
@@ -128,7 +128,7 @@ impl Service {
         Ok(all)
     }
 
-    /// Deletes a subscription, with what was still to be sent.
+    /// Deletes a subscription with its pending deliveries.
     pub async fn delete_webhook(
         &self,
         caller: &Caller,
@@ -144,14 +144,14 @@ impl Service {
         });
         deleted.await?;
         audit::changed(caller.actor(), "delete-webhook", id);
-        // What the courier stores meanwhile, it gives up when it comes to it.
+        // Deliveries that the courier stores meanwhile are given up when it comes to send them.
         let endpoint = endpoint_of_webhook(&tenant, id);
         let store = webhooks.deliveries().map_err(ChangeError::Store)?;
         store.drop_endpoint(&endpoint).await.map_err(ChangeError::Store)?;
         Ok(())
     }
 
-    /// Pauses a subscription, or a tenant's callbacks: deliveries are stored and not sent.
+    /// Pauses a subscription, or a tenant's callbacks: deliveries are stored but not sent.
     pub async fn pause_webhook(
         &self,
         caller: &Caller,
@@ -163,7 +163,7 @@ impl Service {
         self.set_pause(caller, tenant, (id, "pause-webhook"), pause).await
     }
 
-    /// Resumes a subscription, or a tenant's callbacks: what has waited is sent.
+    /// Resumes a subscription, or a tenant's callbacks: stored deliveries are sent.
     pub async fn resume_webhook(
         &self,
         caller: &Caller,
@@ -194,7 +194,7 @@ impl Service {
         Ok(WebhookRecord { id: id.to_owned(), webhook })
     }
 
-    /// A subscription, or what is known of a tenant's callbacks.
+    /// A subscription, or the entry for a tenant's callbacks.
     pub fn webhook(
         &self,
         caller: &Caller,
@@ -225,7 +225,7 @@ impl Service {
         secret.map(|secret| (record, secret)).ok_or_else(no_secret)
     }
 
-    /// Makes another secret. The one before signs, too, for a day.
+    /// Makes a new secret. The previous one also signs for a day.
     pub async fn rotate_webhook_secret(
         &self,
         caller: &Caller,
@@ -248,7 +248,7 @@ impl Service {
         self.webhook_secret(caller, Some(tenant), id)
     }
 
-    /// Makes sure that the courier runs for a submission with a callback.
+    /// Ensures that the courier runs, for a submission with a callback.
     pub(in crate::service) async fn prepare_callback(
         &self,
         new: &NewOperation,
@@ -271,7 +271,7 @@ fn own<'a>(
     snapshot.iter().filter(move |(_, it)| it.tenant == *tenant && it.url.is_some())
 }
 
-/// The entry that signs a tenant's callbacks.
+/// The entry for a tenant's callbacks, whose secret signs them.
 fn callbacks(snapshot: &Snapshot<Webhook>, tenant: &TenantId) -> Webhook {
     let found = snapshot.get(&callbacks_of(tenant));
     found.map(|found| Webhook::clone(found)).unwrap_or_else(|| Webhook {
@@ -289,7 +289,7 @@ fn callbacks(snapshot: &Snapshot<Webhook>, tenant: &TenantId) -> Webhook {
     })
 }
 
-/// A tenant's webhook of that id, and the name under which it is stored.
+/// A tenant's webhook with that id, and the name under which it is stored.
 fn named(
     snapshot: &Snapshot<Webhook>,
     tenant: &TenantId,
@@ -311,7 +311,7 @@ fn no_secret() -> ServiceError {
 }
 
 impl Webhook {
-    /// The filter; one that cannot be read matches nothing.
+    /// The filter; `None` if it cannot be read, and then nothing matches.
     pub fn parsed_filter(&self) -> Option<Filter> {
         Filter::parse(&self.filter).ok()
     }

@@ -1,9 +1,9 @@
-//! The courier: the replica that reads the log for webhooks and sends. What it needs to be followed by another is one
-//! entry of the catalogue.
+//! The courier: the replica that reads the log for webhooks and sends. One entry of the catalogue has what another
+//! replica needs to take over.
 //!
-//! There is none until somebody wants to be told; so a server without webhooks reads nothing for them. The first
-//! subscription, and the first submission with a callback, make it before they are stored themselves, at the log's
-//! present end: what they ask for comes behind it.
+//! There is no entry until a webhook is needed, so a server without webhooks does not read the log for them. The first
+//! subscription, and the first submission with a callback, create it at the log's present end before they are stored
+//! themselves: everything that they cover comes later.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,22 +11,22 @@ use super::Webhooks;
 use crate::catalogue::{Change, ChangeError, Entry, Snapshot};
 use crate::store::log::{Frontier, Position};
 
-/// The name of the one entry.
+/// The name of the entry.
 const NAME: &str = "courier";
 
-/// Who sends, and how far it has read.
+/// The sending replica, and its position in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CourierState {
-    /// Everything of the log before this was read, and is stored where somebody is to be told of it.
+    /// Everything before this was read, and its deliveries are stored.
     pub position: String,
-    /// The replica that sends, by a name that it has made up; empty if it has stopped.
+    /// The sending replica, by a random name; empty if it has stopped.
     #[serde(default)]
     pub holder: String,
-    /// Rises while it lives.
+    /// Rises while the replica is alive.
     #[serde(default)]
     pub beat: u64,
-    /// Whether it may be far behind the log's end.
+    /// Whether it may be far behind the end of the log.
     #[serde(default)]
     pub is_behind: bool,
 }
@@ -36,19 +36,19 @@ impl Entry for CourierState {
 }
 
 impl CourierState {
-    /// The entry of this snapshot.
+    /// The entry in this snapshot.
     pub fn of(snapshot: &Snapshot<Self>) -> Option<&Self> {
         snapshot.get(NAME).map(|state| &**state)
     }
 
-    /// The change that writes it.
+    /// The change that writes this entry.
     pub fn put(self) -> Change<Self> {
         Change::put(NAME, self)
     }
 }
 
 impl Webhooks {
-    /// Makes sure that the log is read from here on, at the latest.
+    /// Ensures that the log is read from here on, or from earlier.
     pub async fn begin(&self) -> Result<(), ChangeError> {
         if CourierState::of(&self.courier.snapshot()).is_some() {
             return Ok(());
@@ -67,7 +67,7 @@ impl Webhooks {
             .await
     }
 
-    /// A place in the log as it is stored.
+    /// A place in the log, as stored.
     pub fn position_at(&self, frontier: Frontier) -> String {
         Position::at(frontier).encode(&self.store.signing_key())
     }

@@ -1,4 +1,4 @@
-//! Deliveries and their outcomes: lists, and redelivery.
+//! Lists deliveries and their outcomes, and redelivers.
 
 use super::record::parse_id;
 use super::{CALLBACKS, Record, callbacks_of, delivery_text};
@@ -8,25 +8,25 @@ use crate::service::page::PageRequest;
 use crate::service::{Action, Caller, Reason, Service, ServiceError, Violations, audit, echo};
 use crate::store::deliveries::{Delivery, DeliveryChange, DeliveryQuery, DeliveryState};
 
-/// Deliveries of a page, if the caller does not say.
+/// The default number of deliveries on a page.
 const PAGE: usize = 50;
-/// How long one that is sent again is tried.
+/// How long a redelivery is tried.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
 
-/// Which deliveries to list.
+/// A query for deliveries.
 #[derive(Clone, Debug, Default)]
 pub struct DeliveryListing {
-    /// The tenant; the caller's own if `None`.
+    /// The tenant; `None`: the caller's own.
     pub tenant: Option<TenantId>,
-    /// In which state; in any if `None`.
+    /// The state; `None`: any.
     pub state: Option<DeliveryState>,
-    /// Of the webhook of this id; of any if `None`.
+    /// The webhook's id; `None`: any.
     pub webhook: Option<String>,
-    /// Of this operation; of any if `None`.
+    /// The operation; `None`: any.
     pub operation: Option<OperationId>,
-    /// At most this many; 0 for the default.
+    /// The maximum number of deliveries; 0: the default.
     pub page_size: i32,
-    /// Of the page before.
+    /// The token of the page.
     pub page_token: String,
 }
 
@@ -39,16 +39,16 @@ pub struct DeliveryRecord {
     pub tenant: TenantId,
     /// The id of its webhook.
     pub webhook: String,
-    /// Its outcome.
+    /// Its state.
     pub state: DeliveryState,
-    /// When it is tried next; of one that is over, when it was.
+    /// When it is tried next; for a finished delivery, when it finished.
     pub due_at: Timestamp,
     /// Its record.
     pub record: Record,
 }
 
 impl Service {
-    /// A page of a tenant's deliveries, the latest first, and the token of the next.
+    /// A page of a tenant's deliveries, the latest first, and the token of the next page.
     pub async fn list_deliveries(
         &self,
         caller: &Caller,
@@ -91,7 +91,7 @@ impl Service {
         Ok((listed.into_iter().filter_map(record_of).collect(), next))
     }
 
-    /// Sends a delivery that is over, or has to wait, once more, as soon as possible.
+    /// Sends a finished or waiting delivery once more, as soon as possible.
     pub async fn redeliver(
         &self,
         caller: &Caller,

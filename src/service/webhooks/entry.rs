@@ -1,4 +1,4 @@
-//! Webhooks as they are stored.
+//! Stored webhooks.
 
 use std::sync::Arc;
 
@@ -7,20 +7,20 @@ use serde::{Deserialize, Serialize};
 use crate::catalogue::Entry;
 use crate::operation::{CallbackUrl, Owner, StateName, TenantId, Timestamp};
 
-/// The id of what is known of a tenant's callbacks, beside its subscriptions.
+/// The id of the entry for a tenant's callbacks, listed with its subscriptions.
 pub const CALLBACKS: &str = "callbacks";
 
-/// The name under which that is stored.
+/// The name under which that entry is stored.
 pub fn callbacks_of(tenant: &TenantId) -> String {
     format!("{CALLBACKS}/{tenant}")
 }
 
-/// What shares the patience of a webhook's receiver.
+/// The endpoint of a webhook: deliveries to one endpoint share a circuit breaker.
 pub fn endpoint_of_webhook(tenant: &TenantId, name: &str) -> String {
     format!("{tenant}/{name}")
 }
 
-/// The format of messages.
+/// The format of a webhook's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -32,10 +32,10 @@ pub enum Format {
 }
 
 impl Format {
-    /// All of them.
+    /// All formats.
     pub const ALL: [Self; 2] = [Self::Plain, Self::CloudEvents];
 
-    /// Its name.
+    /// The format's name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -43,7 +43,7 @@ impl Format {
         }
     }
 
-    /// The media type of what is sent.
+    /// The media type of messages.
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Plain => "application/json",
@@ -52,17 +52,17 @@ impl Format {
     }
 }
 
-/// A subscription of a tenant; or, without a URL, what is known of its callbacks.
+/// A tenant's subscription; without a URL, the entry for its callbacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Webhook {
     /// The tenant whose operations it covers.
     pub tenant: TenantId,
-    /// Where to; `None` for callbacks, each of which has its own.
+    /// The receiver's URL; `None` for callbacks, each of which has its own.
     pub url: Option<CallbackUrl>,
     /// The operations that it covers.
     pub filter: String,
-    /// To which states transitions have to lead.
+    /// The states whose transitions it covers.
     pub states: Vec<StateName>,
     /// The format of its messages.
     pub format: Format,
@@ -70,13 +70,13 @@ pub struct Webhook {
     pub owner: Option<Owner>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// The subject that made it. May be empty.
+    /// The subject that made it; may be empty.
     pub created_by: String,
-    /// The number of its secret, from 1 on.
+    /// The number of its secret, from 1.
     pub secret_number: u64,
-    /// How long the secret before that signs, too.
+    /// Until when the previous secret signs too.
     pub former_secret_until: Option<Timestamp>,
-    /// Since when nothing is sent; `None` if it is not paused.
+    /// When it was paused; `None`: not paused.
     pub paused_at: Option<Timestamp>,
 }
 

@@ -1,8 +1,8 @@
-//! Webhooks: whom to tell of transitions. Subscriptions of tenants, callbacks of operations, and what became of what was
-//! to be sent.
+//! Webhooks: the receivers of transitions. Subscriptions of tenants, callbacks of operations, and the outcome of their
+//! deliveries.
 //!
-//! This module decides which receivers are notified, and which secret signs; `crate::webhooks` reads the log and sends. A
-//! receiver's secret is stored nowhere: it is a code of its name and a number, made with the server's own secret.
+//! This module decides which receivers are notified and which secret signs; `crate::webhooks` reads the log and sends.
+//! A receiver's secret is not stored: it is a code of its name and a number, made with the server's own secret.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,27 +32,27 @@ pub use record::{Record, delivery_id, delivery_text};
 const PURPOSE: &str = "webhooks";
 /// The prefix of a secret's text (Standard Webhooks).
 pub const SECRET_PREFIX: &str = "whsec_";
-/// How long the secret before the last change signs too.
+/// How long the previous secret signs too.
 pub const ROTATION: Duration = Duration::from_secs(24 * 3_600);
 
 /// All webhooks. Cheap to clone.
 #[derive(Clone)]
 pub struct Webhooks {
-    /// Subscriptions by their ids, and what is known of each tenant's callbacks.
+    /// Subscriptions by id, and the entries for tenants' callbacks.
     pub hooks: Arc<Space<Webhook>>,
     /// The replica that delivers, and its position in the log.
     pub courier: Arc<Space<CourierState>>,
-    /// Where deliveries are.
+    /// The store of the deliveries.
     pub store: Arc<dyn Store>,
-    /// Where the server may send.
+    /// The allowed destinations.
     pub destinations: Arc<Destinations>,
-    /// There may be something new to send.
+    /// Notified when there may be something new to send.
     pub wake: Arc<Notify>,
     secret: Secret,
 }
 
 impl Webhooks {
-    /// Reads what the store has of them.
+    /// Reads the webhooks of the store.
     pub async fn open(
         catalogue: &mut Catalogue,
         store: Arc<dyn Store>,
@@ -69,14 +69,14 @@ impl Webhooks {
         })
     }
 
-    /// Where deliveries are kept. An embedder's store may have no such place.
+    /// The store of deliveries. An embedder's store may have none.
     pub fn deliveries(&self) -> Result<&dyn DeliveryStore, StoreError> {
         self.store.deliveries().ok_or_else(|| {
             StoreError::Unavailable("this store keeps no webhooks' deliveries".to_owned())
         })
     }
 
-    /// The secrets that sign what is sent to a receiver at `now`: the present one first.
+    /// The secrets that sign messages to a receiver at `now`, the present one first.
     pub fn secrets(
         &self,
         hooks: &Snapshot<Webhook>,
@@ -95,7 +95,7 @@ impl Webhooks {
         SigningSecret(self.secret.code(PURPOSE, &[name.as_bytes(), &number.to_be_bytes()]))
     }
 
-    /// Refuses a URL that the server does not send to.
+    /// Refuses a URL that is not an allowed destination.
     pub fn check(&self, url: &CallbackUrl) -> Result<(), RefusedUrl> {
         self.destinations.check(url)
     }
@@ -128,7 +128,7 @@ impl std::fmt::Debug for Webhooks {
 pub struct SigningSecret(pub [u8; 32]);
 
 impl SigningSecret {
-    /// As its receiver gets it.
+    /// The secret as its receiver gets it.
     pub fn text(&self) -> String {
         use base64::Engine as _;
         SECRET_PREFIX.to_owned() + &base64::engine::general_purpose::STANDARD.encode(self.0)

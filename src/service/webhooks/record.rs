@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use crate::operation::{OperationId, Revision};
 use crate::store::deliveries::DeliveryId;
 
-/// The text that ids begin with.
+/// The prefix of ids.
 const PREFIX: &str = "msg_";
 
-/// The id of a delivery. It is the same whichever replica makes it, and however often.
+/// The id of a delivery: the same whichever replica makes it, and however often.
 pub fn delivery_id(operation: OperationId, revision: Revision, webhook: &str) -> DeliveryId {
     let mut hash = Sha256::new();
     hash.update(b"webhook delivery\0");
@@ -23,20 +23,20 @@ pub fn delivery_id(operation: OperationId, revision: Revision, webhook: &str) ->
     id
 }
 
-/// An id as receivers get it.
+/// An id in the form that receivers get.
 pub fn delivery_text(id: &DeliveryId) -> String {
     let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
     PREFIX.to_owned() + &hex
 }
 
-/// The id of that text.
+/// Parses that form.
 pub(super) fn parse_id(text: &str) -> Option<DeliveryId> {
     let hex = text.strip_prefix(PREFIX).filter(|hex| hex.len() == 32 && hex.is_ascii())?;
     let mut id = [0; 16];
     for (at, byte) in id.iter_mut().enumerate() {
         *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
     }
-    // One way to write it.
+    // Only the canonical form is accepted.
     (delivery_text(&id) == text).then_some(id)
 }
 
@@ -44,44 +44,44 @@ pub(super) fn parse_id(text: &str) -> Option<DeliveryId> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
-    /// The name of its webhook.
+    /// The webhook's name.
     pub webhook: String,
     /// The operation's id.
     pub operation: String,
-    /// The revision that the transition led to.
+    /// The operation's revision after the transition.
     pub revision: u64,
     /// The type of its event: `operation.succeeded`.
     pub event: String,
-    /// Where to.
+    /// The receiver's URL.
     pub url: String,
     /// The media type of the body.
     pub content_type: String,
     /// When it was stored.
     pub created_at: i64,
-    /// Until when it is tried.
+    /// The end of the tries.
     pub give_up_at: i64,
-    /// How often it was tried.
+    /// The number of tries.
     #[serde(default)]
     pub attempts: u32,
-    /// When it was tried last.
+    /// The time of the last try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tried_at: Option<i64>,
-    /// The status that was answered then, if one was.
+    /// The status of the last response, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// The error of the last try; empty if there was none.
+    /// The error of the last try; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
 }
 
 impl Record {
-    /// As it is stored.
+    /// Encodes the record for the store.
     pub fn encode(&self) -> Bytes {
-        // Texts and numbers are always JSON.
+        // Texts and numbers always become JSON.
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
-    /// As it was stored; `None` if it cannot be read.
+    /// Decodes a stored record; `None` if it cannot be read.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }

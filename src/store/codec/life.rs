@@ -22,13 +22,13 @@ struct LifeMessage {
     updated_at: i64,
     #[prost(uint32, tag = "4")]
     attempt: u32,
-    /// How many of the attempts do not count against the maximum.
+    /// The number of attempts that do not count towards the maximum.
     #[prost(sint64, tag = "5")]
     attempts_uncounted: i64,
     #[prost(string, optional, tag = "6")]
     worker: Option<String>,
-    // Tag 7 was the kind of the report that ended the attempt. It does not tell whose report it was or what was in
-    // it, so that it is not read: a report is not acknowledged on its account.
+    // Tag 7 was the kind of the report that ended the attempt. It is not read, because it names neither the reporter
+    // nor the report's contents: no report can be acknowledged by it.
     #[prost(sint64, optional, tag = "8")]
     started_at: Option<i64>,
     #[prost(message, optional, tag = "9")]
@@ -41,14 +41,14 @@ struct LifeMessage {
     /// QUEUED only.
     #[prost(sint64, tag = "12")]
     not_before: i64,
-    /// RUNNING and CANCELLING only, as are the attempt's deadline and the grace period's end.
+    /// RUNNING and CANCELLING only, like the attempt's deadline and the grace period's end.
     #[prost(bytes = "vec", tag = "13")]
     session: Vec<u8>,
     #[prost(sint64, optional, tag = "14")]
     attempt_deadline: Option<i64>,
     #[prost(sint64, tag = "15")]
     grace_until: i64,
-    /// Terminal states only, as is all below.
+    /// Terminal states only, like all fields below.
     #[prost(sint64, tag = "16")]
     ended_at: i64,
     #[prost(sint64, tag = "17")]
@@ -57,7 +57,7 @@ struct LifeMessage {
     result: Option<PayloadMessage>,
     #[prost(message, repeated, tag = "19")]
     warnings: Vec<ErrorMessage>,
-    /// Of a partial success any number; of a failure or cancel the one.
+    /// Any number for a partial success; one for a failure or cancel.
     #[prost(message, repeated, tag = "20")]
     errors: Vec<ErrorMessage>,
 
@@ -71,7 +71,7 @@ struct ReportMessage {
     session: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     digest: Vec<u8>,
-    /// How many attempts have started since.
+    /// The number of attempts that have started since.
     #[prost(uint32, tag = "3")]
     attempts_since: u32,
 }
@@ -217,7 +217,7 @@ impl ReportMessage {
     }
 }
 
-/// The state, whose parts it takes out of the message.
+/// Decodes the state; takes its parts out of the message.
 fn decode_state(message: &mut LifeMessage, base: Timestamp) -> Result<State, Damage> {
     let name = u8::try_from(message.state).ok().and_then(StateName::from_number);
     let name = name.ok_or_else(|| Damage(format!("there is no state {}", message.state)))?;

@@ -1,8 +1,8 @@
 //! The storage format: the data of an operation beside the columns, as bytes.
 //!
-//! Shared by all stores, so that an operation is the same bytes everywhere. The messages here are protobuf,
-//! private, and the format's only definition. Rules for changes: a tag is never reused, a default never changes,
-//! and the absence of a new field means what was the case before it.
+//! Shared by all stores, so that an operation has the same bytes everywhere. The messages here are protobuf, private,
+//! and the format's only definition. Rules for changes: a tag is never reused, a default never changes, and the absence
+//! of a new field means what was the case before it.
 //!
 //! Data in columns is not repeated: see [`Columns`]. Times are microseconds, written as differences from a known
 //! time, because most differ little.
@@ -53,23 +53,23 @@ pub fn encode_submission(submission: &Submission) -> Vec<u8> {
     submission::encode(submission)
 }
 
-/// The submission of these columns and bytes.
+/// Decodes a submission from its columns and bytes.
 pub fn decode_submission(columns: Columns, bytes: &[u8]) -> Result<Submission, StoreError> {
     let id = columns.id;
     submission::decode(columns, bytes).map_err(|Damage(what)| corrupt(id, what))
 }
 
-/// A life, whole.
+/// Encodes a whole life.
 pub fn encode_life(life: &Life) -> Vec<u8> {
     life::encode(life)
 }
 
-/// The life of these bytes; `id` is only for the error.
+/// Decodes a life; `id` is only for the error.
 pub fn decode_life(id: OperationId, bytes: &[u8]) -> Result<Life, StoreError> {
     life::decode(bytes).map_err(|Damage(what)| corrupt(id, what))
 }
 
-/// The operation of these columns and bytes.
+/// Decodes an operation from its columns and bytes.
 pub fn decode_operation(
     columns: Columns,
     submission: &[u8],
@@ -80,12 +80,12 @@ pub fn decode_operation(
     Ok(Operation { submission, life })
 }
 
-/// The error for a row that makes no sense.
+/// The error for a row that cannot be decoded.
 pub fn corrupt(id: OperationId, what: impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(format!("operation {id}: {what}"))
 }
 
-/// How bytes do not make sense.
+/// Why bytes cannot be decoded.
 struct Damage(String);
 
 impl Damage {

@@ -1,4 +1,4 @@
-//! The parts that a submission and a life have in common: payloads, durations, times, errors.
+//! The common parts of submissions and lives: payloads, durations, times, errors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub(super) struct PayloadMessage {
     form: u32,
     #[prost(uint64, tag = "2")]
     size_bytes: u64,
-    /// Absent where it is the form's usual one.
+    /// Absent for the form's default.
     #[prost(string, optional, tag = "3")]
     content_type: Option<String>,
     #[prost(string, tag = "4")]
@@ -69,7 +69,7 @@ pub(super) struct DurationMessage {
     nanos: u32,
 }
 
-/// An error with those behind it.
+/// An error with its causes.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct ErrorMessage {
     #[prost(string, tag = "1")]
@@ -82,17 +82,17 @@ pub(super) struct ErrorMessage {
     metadata: BTreeMap<String, String>,
     #[prost(message, repeated, tag = "5")]
     causes: Vec<Self>,
-    /// Whether the service says so, not the application.
+    /// Whether the service reports it, not the application.
     #[prost(bool, tag = "6")]
     from_service: bool,
 }
 
-/// The difference from `base`, for [`time_at`]. Wraps around, so that every time has one.
+/// The difference to `base`, for [`time_at`]. Wraps around, so that every time has a difference.
 pub(super) fn offset(time: Timestamp, base: Timestamp) -> i64 {
     time.micros().wrapping_sub(base.micros())
 }
 
-/// The time that differs so from `base`.
+/// The time with this difference to `base`.
 pub(super) fn time_at(offset: i64, base: Timestamp) -> Timestamp {
     Timestamp::from_micros(base.micros().wrapping_add(offset))
 }
@@ -112,7 +112,7 @@ impl DurationMessage {
     }
 }
 
-/// The content type that is not written down. Part of the format: not to be changed.
+/// The content type that is not stored. Part of the format, so it must not change.
 fn usual_content_type(form: PayloadForm) -> &'static str {
     match form {
         PayloadForm::Data => "application/octet-stream",
@@ -198,7 +198,7 @@ impl ErrorMessage {
         errors.iter().map(Self::encode).collect()
     }
 
-    // Recursion is bounded: prost refuses messages that nest too deep.
+    // Recursion is bounded, because prost refuses messages that nest too deeply.
     pub(super) fn decode(self) -> Result<OperationError, Damage> {
         let status_code = u8::try_from(self.status_code)
             .map_err(|_| Damage(format!("there is no status code {}", self.status_code)))?;

@@ -14,7 +14,7 @@ use crate::operation::{CallbackUrl, OperationId, RetryPolicy, Settings, Submissi
 struct SubmissionMessage {
     #[prost(btree_map = "string, string", tag = "1")]
     labels: BTreeMap<String, String>,
-    /// From `created_at`.
+    /// Relative to `created_at`.
     #[prost(sint64, tag = "2")]
     start_at: i64,
     /// Of the content submitted under the idempotency key.
@@ -24,7 +24,7 @@ struct SubmissionMessage {
     retry_of: Option<Vec<u8>>,
     #[prost(message, optional, tag = "5")]
     input: Option<PayloadMessage>,
-    /// Absent where all of them are the usual ones.
+    /// Absent if all settings are the defaults.
     #[prost(message, optional, tag = "6")]
     settings: Option<SettingsMessage>,
     /// W3C Trace Context.
@@ -35,12 +35,12 @@ struct SubmissionMessage {
     /// Empty if there is no callback.
     #[prost(string, tag = "9")]
     callback: String,
-    /// Absent where it is no child of a batch.
+    /// Absent if it is not a child of a batch.
     #[prost(bytes = "vec", optional, tag = "10")]
     parent: Option<Vec<u8>>,
 }
 
-/// All but the priority, which has a column.
+/// All settings but the priority, which has a column.
 #[derive(Clone, PartialEq, prost::Message)]
 struct SettingsMessage {
     #[prost(message, optional, tag = "1")]
@@ -49,13 +49,13 @@ struct SettingsMessage {
     attempt_timeout: Option<DurationMessage>,
     #[prost(message, optional, tag = "3")]
     deadline: Option<DurationMessage>,
-    /// Absent where it is 30 s.
+    /// Absent for 30 s.
     #[prost(message, optional, tag = "4")]
     cancel_grace: Option<DurationMessage>,
-    /// Absent where it is 7 days.
+    /// Absent for 7 days.
     #[prost(message, optional, tag = "5")]
     retention: Option<DurationMessage>,
-    /// Absent where it is the usual one.
+    /// Absent for the default.
     #[prost(message, optional, tag = "6")]
     retry_policy: Option<RetryPolicyMessage>,
 }
@@ -74,8 +74,8 @@ struct RetryPolicyMessage {
     jitter: f64,
 }
 
-// What is not written down. Part of the format and not to be changed, also when the service's own
-// defaults are: what was submitted never changes.
+// Defaults that are not stored. Part of the format, so they must not change when the service's own defaults do: a
+// submission never changes.
 const USUAL_GRACE: Duration = Duration::from_secs(30);
 const USUAL_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 const USUAL_RETRY_POLICY: RetryPolicy = RetryPolicy {

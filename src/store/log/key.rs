@@ -1,18 +1,18 @@
-//! Texts that only a server over this store can have issued: bytes, signed with the store's own key.
+//! Texts that only a server over this store can issue: bytes signed with the store's own key.
 //!
-//! The first signed byte is the sort of the text, so that no text passes for one of another sort.
+//! The first signed byte is the text's type, so that a text cannot be used as one of another type.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// How much of the signature a text carries.
+/// The length of the signature in a text.
 const SIGNATURE_BYTES: usize = 12;
 /// The longest text, in bytes: that of a position with some hundred writers.
 const MAX_TEXT: usize = 8 * 1024;
 
-/// The store's own key for signing what it gives out.
+/// The store's own signing key.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct SigningKey(pub [u8; 32]);
 
@@ -23,7 +23,7 @@ impl std::fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// The bytes and their signature as a text of letters, digits, `-` and `_`. The first byte is `sort`.
+    /// Signs bytes, the first of which is `sort`; returns both as a text of letters, digits, `-` and `_`.
     pub fn sign(&self, sort: u8, bytes: &[u8]) -> String {
         let mut signed = Vec::with_capacity(1 + bytes.len() + SIGNATURE_BYTES);
         signed.push(sort);
@@ -33,7 +33,7 @@ impl SigningKey {
         BASE64_URL_SAFE_NO_PAD.encode(signed)
     }
 
-    /// The bytes of a text that was signed so; `None` for any other.
+    /// The bytes of a text that was signed with this key and `sort`; `None` for any other text.
     pub fn verify(&self, sort: u8, text: &str) -> Option<Vec<u8>> {
         if text.len() > MAX_TEXT {
             return None;
@@ -45,7 +45,7 @@ impl SigningKey {
     }
 
     fn mac(&self, bytes: &[u8]) -> Hmac<Sha256> {
-        // A key that is shorter than a block is the same as one with zeros behind it (RFC 2104).
+        // A key shorter than a block is padded with zeros (RFC 2104).
         let mut block = [0; 64];
         let (used, _) = block.split_at_mut(self.0.len());
         used.copy_from_slice(&self.0);

@@ -2,13 +2,13 @@
 //!
 //! A commit has a name, [`Stamp`]: a *writer* and a sequence number. A writer is one writing connection of a replica
 //! (PostgreSQL) or one opening of the file (SQLite). Writers are numbered in the order in which their numbers become
-//! visible, without gaps, and no number is given twice; each has a random nonce. The commits of a writer are strictly
+//! visible, without gaps, and no number is used twice; each writer has a random nonce. A writer's commits are strictly
 //! serial, so all of its sequence numbers up to the last visible one are visible.
 //!
-//! A vector of the last sequence of every writer, read in one statement ([`Head`], [`Frontier`]), is therefore
-//! causally closed: a commit that depends on another begins after that one is visible. A reader at V reads U,
-//! then everything with V < stamp <= U ordered by operation and revision, and then stands at U. Nothing is remembered
-//! per operation. [`Reader`] does that; [`Position`] is where it stands, as a token.
+//! A vector of the last sequence of every writer, read in one statement ([`Head`], [`Frontier`]), is therefore causally
+//! closed: a commit that depends on another begins after that one is visible. A reader at V reads U, then everything
+//! with V < stamp <= U ordered by operation and revision, and is then at U. Nothing is remembered per operation.
+//! [`Reader`] does that; [`Position`] is its place, as a token.
 //!
 //! No I/O here, except that [`Reader`] calls the store.
 
@@ -30,7 +30,7 @@ pub use reader::{ReadError, Reader};
 pub struct Stamp {
     /// The number of the writer; at least 1.
     pub writer: u64,
-    /// The number of the commit among those of its writer; at least 1.
+    /// The commit's number among those of its writer; at least 1.
     pub sequence: u64,
 }
 
@@ -47,13 +47,13 @@ impl Stamp {
 pub struct WriterState {
     /// Its number.
     pub writer: u64,
-    /// Random, so that a database that was restored or failed over is not taken for another.
+    /// Random, so that a restored or failed-over database is not mistaken for the original.
     pub nonce: u64,
     /// The last sequence number that is visible; 0 before the first.
     pub sequence: u64,
     /// Records of removals up to this sequence number have been deleted.
     pub trimmed: u64,
-    /// Whether the writer is gone: nothing more is committed by it.
+    /// Whether the writer has ended: it commits nothing more.
     pub is_ended: bool,
 }
 
@@ -61,15 +61,15 @@ pub struct WriterState {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head(Vec<WriterState>);
 
-/// How far the commits of all writers are known: the resume position of a reader.
+/// The known commits of all writers: the resume position of a reader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frontier {
-    /// Of all writers up to this number everything is known, except of those in `open`.
+    /// Everything of the writers up to this number is known, except of those in `open`.
     up_to: u64,
     open: BTreeMap<u64, Component>,
 }
 
-/// How far the commits of one writer are known.
+/// The known commits of one writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Component {
     nonce: u64,
@@ -81,45 +81,45 @@ struct Component {
 pub struct Range {
     /// The writer.
     pub writer: u64,
-    /// Beginning behind this sequence number.
+    /// The sequence number after which it begins.
     pub after: u64,
-    /// Up to and with this one.
+    /// The last sequence number.
     pub up_to: u64,
 }
 
-/// The history behind a frontier has been deleted in part, or is that of another database.
+/// Part of the history after a frontier has been deleted, or the history is another database's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the changes behind this position are no longer kept")]
 pub struct Gone;
 
-/// A place within a part of the log: just behind an entry.
+/// A place within a part of the log: right after an entry.
 pub type Cursor = (OperationId, Revision);
 
 /// The entries to read, by rising [`Change::cursor`].
 #[derive(Clone, Debug)]
 pub struct LogQuery {
-    /// Of which commits.
+    /// The commits to read.
     pub ranges: Vec<Range>,
-    /// In which a last transition may not have been told before its operation was removed: these ranges and what was read
-    /// just before, where removals of these ranges may have hidden it already.
+    /// Ranges in which the last transition before a removal may not have been delivered: these ranges and those that
+    /// were read just before, where removals of these ranges may already have hidden it.
     pub unsure: Vec<Range>,
-    /// Begin behind this place.
+    /// The place after which to begin.
     pub after: Option<Cursor>,
-    /// At most this many entries, and about [`PAGE_BYTES`].
+    /// The maximum number of entries; a page has about [`PAGE_BYTES`] at most.
     pub limit: usize,
 }
 
-/// The most bytes of lives on a page, as they are stored, unless one change alone has more.
+/// The maximum size of stored lives on a page, in bytes, unless a single change is larger.
 pub const PAGE_BYTES: usize = 256 << 10;
 
 /// A page of the log.
 #[derive(Clone, Debug, Default)]
 pub struct LogPage {
-    /// The entries. One that cannot be read is left out.
+    /// The entries, except unreadable ones.
     pub entries: Vec<Logged>,
-    /// Where to go on; `None` on the last page.
+    /// Where to continue; `None` on the last page.
     pub next: Option<Cursor>,
-    /// Records of removals within the ranges were deleted before or while the page was read.
+    /// Whether records of removals in the ranges were deleted before or while the page was read.
     pub is_gone: bool,
 }
 
@@ -141,15 +141,15 @@ pub enum Change {
         before: Option<Arc<Operation>>,
         /// The operation after it.
         after: Arc<Operation>,
-        /// The transition.
+        /// The event's type.
         event_type: EventType,
     },
     /// The operation was removed.
     Removed {
-        /// As it was last.
+        /// Its last state.
         last: Arc<Operation>,
-        /// Whether this may be the only word of its last transition: that is in [`LogQuery::unsure`], and cannot be read any
-        /// more. Of a commit of our own, which is told of as it is made, always false.
+        /// Whether this may be the only notice of its last transition, which is in [`LogQuery::unsure`] and cannot be
+        /// read any more. Always false for this process's own commits, which are delivered as they are made.
         is_only_word: bool,
     },
 }
@@ -163,7 +163,7 @@ impl Change {
         }
     }
 
-    /// The place just behind this change. A removal stands behind the last transition.
+    /// The place right after this change. A removal comes after the last transition.
     pub fn cursor(&self) -> Cursor {
         let operation = self.operation();
         let revision = operation.life.revision;
@@ -175,7 +175,7 @@ impl Change {
 }
 
 impl Head {
-    /// Sorts what a store has read.
+    /// Sorts the writers that a store has read.
     pub fn new(mut writers: Vec<WriterState>) -> Self {
         writers.sort_unstable_by_key(|state| state.writer);
         Self(writers)
@@ -191,7 +191,7 @@ impl Head {
         self.0.get(at)
     }
 
-    /// Everything that is visible.
+    /// Everything visible.
     pub fn frontier(&self) -> Frontier {
         let open = self.0.iter().filter(|state| !state.is_ended).map(|state| {
             (state.writer, Component { nonce: state.nonce, sequence: state.sequence })
@@ -220,7 +220,7 @@ impl Head {
             let state = self.get(*writer).filter(|state| state.nonce == known.nonce).ok_or(Gone)?;
             add(state, known.sequence)?;
         }
-        // One that came since and is not here any more took its records along.
+        // A newer writer that is gone already has taken its records with it.
         for writer in from.up_to + 1..=last {
             if !from.open.contains_key(&writer) {
                 add(self.get(writer).ok_or(Gone)?, 0)?;
@@ -245,7 +245,7 @@ impl Frontier {
         self.open.contains_key(&writer)
     }
 
-    /// The last sequence of a writer that is known; `None` if all of it is.
+    /// The last known sequence of a writer; `None` if all of it is known.
     fn sequence(&self, writer: u64) -> Option<u64> {
         match self.open.get(&writer) {
             Some(known) => Some(known.sequence),
@@ -254,7 +254,7 @@ impl Frontier {
         }
     }
 
-    /// Everything that is known here or there.
+    /// Adds everything that `other` knows.
     pub fn join(&mut self, other: &Self) {
         let writers: BTreeSet<u64> = self.open.keys().chain(other.open.keys()).copied().collect();
         let joined = writers.into_iter().filter_map(|writer| {
@@ -266,11 +266,11 @@ impl Frontier {
         self.up_to = self.up_to.max(other.up_to);
     }
 
-    /// Whether `seen` shows the commit `own` and nothing else that is not known here, and everything of its writer before
-    /// it is known here.
+    /// Whether `seen` has the commit `own` and nothing else that is unknown here, and all earlier commits of its writer
+    /// are known here.
     pub fn lacks_only(&self, own: Stamp, seen: &Self) -> bool {
         let writers = self.open.keys().chain(seen.open.keys()).copied();
-        // Writers that came since are in one of the two, or ended already, and then nothing is known of them here.
+        // Newer writers are in one of the two, or have ended already, and then nothing of them is known here.
         let is_next = self.sequence(own.writer).is_some_and(|known| known + 1 == own.sequence);
         let newer = (self.up_to + 1..=seen.up_to).chain(writers);
         is_next
@@ -280,7 +280,7 @@ impl Frontier {
                 .all(|writer| self.sequence(writer) == seen.sequence(writer))
     }
 
-    /// Cuts the range off where this frontier ends; whether anything is left of it.
+    /// Cuts the range at the end of this frontier. Returns whether anything is left.
     fn limits(&self, range: &mut Range) -> bool {
         if let Some(sequence) = self.sequence(range.writer) {
             range.up_to = range.up_to.min(sequence);
@@ -288,14 +288,14 @@ impl Frontier {
         range.up_to > range.after
     }
 
-    /// The same up to the end of `range` only, a part of what is known here of one writer.
+    /// This frontier, but with that writer's commits only up to the end of `range`.
     fn back_to(mut self, range: Range, head: &Head) -> Self {
         let nonce = head.get(range.writer).map_or(0, |state| state.nonce);
         self.open.insert(range.writer, Component { nonce, sequence: range.up_to });
         self
     }
 
-    /// The same with a later commit of a writer that is open here.
+    /// This frontier with a later commit of a writer that is open in it.
     #[must_use]
     pub fn with(&self, stamp: Stamp) -> Self {
         let mut with = self.clone();

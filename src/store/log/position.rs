@@ -1,8 +1,8 @@
 //! The position of a reader of the log, as a token for clients.
 //!
-//! The token has the frontier and, while a part of the log is being delivered, the place within it: each message
-//! can be the last that arrives. It is signed, so that clients cannot forge one; the nonces of writers tell whether
-//! it belongs to this database.
+//! The token has the frontier and, while a part of the log is being delivered, the place within it, because each
+//! message can be the last that arrives. It is signed, so that clients cannot forge one; the nonces of writers show
+//! whether it belongs to this database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use std::sync::Arc;
 use super::{Component, Cursor, Frontier, SigningKey};
 use crate::operation::{OperationId, Revision};
 
-/// The sort byte of a position, in this version of its form.
+/// The type byte of a position, in this version of its form.
 const SORT: u8 = 1;
 
-/// Where a follower of the log stands.
+/// The place of a reader of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// All of this was told.
+    /// Everything up to here was delivered.
     pub at: Arc<Frontier>,
-    /// Of what is between that and this frontier, everything up to this place was told.
+    /// While a part up to this frontier is delivered: everything in it up to the cursor was delivered.
     pub part: Option<(Arc<Frontier>, Cursor)>,
-    /// Current matches are being listed by rising id, and these and those before were told; `None` when the list
-    /// is over.
+    /// While current matches are listed by rising id: the last one that was delivered, if any; `None` when the list is
+    /// complete.
     pub listed: Option<Option<OperationId>>,
 }
 
 impl Position {
-    /// Everything up to a frontier was told.
+    /// The position at which everything up to a frontier was delivered.
     pub fn at(frontier: impl Into<Arc<Frontier>>) -> Self {
         Self { at: frontier.into(), part: None, listed: None }
     }
@@ -55,7 +55,7 @@ impl Position {
         key.sign(SORT, &bytes)
     }
 
-    /// The position of a token; `None` if no server over this store has given it out.
+    /// Decodes a token; `None` if no server over this store has issued it.
     pub fn decode(token: &str, key: &SigningKey) -> Option<Self> {
         let bytes = key.verify(SORT, token)?;
         let mut left = &bytes[..];
@@ -100,7 +100,7 @@ fn take_frontier(left: &mut &[u8]) -> Option<Frontier> {
     Some(Frontier { up_to, open })
 }
 
-/// Seven bits to a byte, the lowest first, as protobuf does.
+/// Seven bits per byte, the lowest first, as in protobuf.
 fn put(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);

@@ -1,34 +1,34 @@
-//! Reads the log from a position on.
+//! Reads the log from a position.
 
 use std::sync::Arc;
 
 use super::super::{Store, StoreError};
 use super::{Cursor, Frontier, Gone, Head, LogPage, LogQuery, Logged, Position, Range};
 
-/// So many commits of one writer are read at a time at most, where only one has moved: any end is causally closed
-/// then, and no page looks through more of the log.
+/// If only one writer has new commits, at most this many are read at a time: any end is causally closed then, and no
+/// page reads more of the log.
 const MAX_COMMITS: u64 = 4_096;
 
-/// Why the log could not be read on.
+/// Why the log could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Nothing was skipped: the history behind the position is not there any more.
+    /// The history after the position is gone. Nothing was skipped.
     #[error(transparent)]
     Gone(#[from] Gone),
-    /// The store did not answer; trying again reads the same.
+    /// The store failed; a retry reads the same.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Follows all commits from a position on: each change once, those of an operation in their order.
+/// Reads all commits after a position: each change once, those of an operation in order.
 #[derive(Debug)]
 pub struct Reader {
-    /// All of this was read.
+    /// Everything up to here was read.
     at: Arc<Frontier>,
-    /// The part of the log that is being read beyond it.
+    /// The part of the log after it that is being read.
     part: Option<Part>,
-    /// Where the part before began. What was committed behind it may have been removed before that part was read, and then the
-    /// removal, which is in the next part, is the only word of it.
+    /// Where the previous part began. An operation that changed after this may have been removed before that part was
+    /// read; then its removal, in the next part, is the only notice of the change.
     floor: Arc<Frontier>,
 }
 
@@ -36,12 +36,12 @@ pub struct Reader {
 #[derive(Debug)]
 struct Part {
     to: Arc<Frontier>,
-    /// Empty until they are known.
+    /// Empty until they have been looked up.
     ranges: Vec<Range>,
     /// As in [`LogQuery`].
     unsure: Vec<Range>,
     after: Option<Cursor>,
-    /// Whether the last page was the last.
+    /// Whether its last page was read.
     is_over: bool,
 }
 
@@ -52,29 +52,29 @@ impl Part {
 }
 
 impl Reader {
-    /// Begins behind `position`, of which the list is left out of account.
+    /// Begins after `position`, whose list is ignored.
     pub fn new(position: Position) -> Self {
         let Position { at, part, .. } = position;
         let floor = Arc::clone(&at);
         Self { at, part: part.map(|(to, after)| Part::new(to, Some(after))), floor }
     }
 
-    /// Goes on to that frontier first, unless something is being read.
+    /// Reads up to that frontier first, unless a part is being read.
     pub fn begin_part(&mut self, to: Arc<Frontier>) {
         self.part.get_or_insert_with(|| Part::new(to, None));
     }
 
-    /// All that is before this was read, and maybe more.
+    /// Everything up to here was read, and maybe more.
     pub fn frontier(&self) -> Arc<Frontier> {
         Arc::clone(&self.at)
     }
 
-    /// Where the part leads that is being read.
+    /// The end of the part that is being read.
     pub fn end_of_part(&self) -> Arc<Frontier> {
         self.part.as_ref().map_or_else(|| Arc::clone(&self.at), |part| joined(&self.at, &part.to))
     }
 
-    /// The place just behind the page that was read last.
+    /// The place right after the last page.
     pub fn position(&self) -> Position {
         match &self.part {
             Some(Part { to, is_over: true, .. }) => Position::at(joined(&self.at, to)),
@@ -86,19 +86,19 @@ impl Reader {
         }
     }
 
-    /// A place from which everything is told that was not told for certain: that of before the last part, unless nothing has
-    /// come since.
+    /// A place after which everything is delivered that may not have been: the beginning of the previous part, or the
+    /// present place if nothing has come since.
     pub fn certain_position(&self) -> Position {
         Position::at(Arc::clone(&self.floor))
     }
 
-    /// The place just behind an entry of the page that was read last.
+    /// The place right after an entry of the last page.
     pub fn position_behind(&self, cursor: Cursor) -> Position {
         let part = self.part.as_ref().map(|part| (Arc::clone(&part.to), cursor));
         Position { part, ..Position::at(Arc::clone(&self.at)) }
     }
 
-    /// The next page; empty when everything was read that is visible.
+    /// The next page; empty when everything visible was read.
     pub async fn read(
         &mut self,
         store: &dyn Store,
@@ -111,7 +111,7 @@ impl Reader {
             let head = store.head().await?;
             let (ranges, to) = self.next_part(&head)?;
             if ranges.is_empty() {
-                // Writers may have come or ended.
+                // Writers may have been added or have ended.
                 self.at = joined(&self.at, &to);
                 self.floor = Arc::clone(&self.at);
                 return Ok(Vec::new());
@@ -121,7 +121,7 @@ impl Reader {
         }
     }
 
-    /// The next page that has entries of the part that is being read; `None` when that is over.
+    /// The next page with entries of the part that is being read; `None` when the part is complete.
     pub async fn read_part(
         &mut self,
         store: &dyn Store,
@@ -156,7 +156,7 @@ impl Reader {
         }
     }
 
-    /// Where a last transition may be that was not told; of what is not kept any more nothing can be said.
+    /// Where a last transition may be that was not delivered; only `ranges` if older records have been deleted.
     fn unsure(&self, head: &Head, ranges: &[Range]) -> Vec<Range> {
         head.since(&self.floor).unwrap_or_else(|Gone| ranges.to_vec())
     }
@@ -203,12 +203,12 @@ mod tests {
             let (ranges, to) = reader.next_part(&head).unwrap();
             assert_eq!(ranges, [Range { writer: 1, after: 5, up_to: last }]);
             assert!(to.contains(stamp(1, last)) && !to.contains(stamp(1, last + 1)));
-            // From there on the rest is read.
+            // The rest is read from there.
             let rest = Reader::new(Position::at(to)).next_part(&head).unwrap();
             assert_eq!(rest.0, [Range { writer: 1, after: last, up_to: last + 1 }]);
             assert_eq!(rest.1, head.frontier());
         }
-        // A part of what several have done would not be causally closed.
+        // A part of the commits of several writers would not be causally closed.
         let head = Head::new(vec![writer(1, last + 1), writer(2, 1)]);
         let (ranges, to) = reader.next_part(&head).unwrap();
         assert_eq!(ranges.iter().map(|range| range.up_to).collect::<Vec<_>>(), [last + 1, 1]);

@@ -32,9 +32,9 @@ fn what_came_since_is_that_of_each_writer_behind_what_is_known() {
 fn a_writer_that_has_ended_is_known_to_its_end() {
     let frontier = Head::new(vec![ended(1, 5), writer(2, 7)]).frontier();
     assert!(frontier.contains(stamp(1, 500)));
-    // It may be forgotten.
+    // A writer that has ended may be forgotten.
     assert_eq!(Head::new(vec![writer(2, 7)]).since(&frontier), Ok(vec![]));
-    // One that ended later is read to its end.
+    // A writer that ended later is read to its end.
     let before = Head::new(vec![writer(1, 3), writer(2, 7)]).frontier();
     let now = Head::new(vec![ended(1, 5), writer(2, 7)]);
     assert_eq!(now.since(&before), Ok(vec![range(1, 3, 5)]));
@@ -70,12 +70,12 @@ fn a_commit_of_our_own_is_a_link_only_if_nothing_else_has_moved() {
     assert!(!tip.lacks_only(own, &seen(vec![writer(2, 8), writer(3, 5)])));
     assert!(!tip.lacks_only(own, &seen(vec![ended(2, 8), writer(3, 5)])));
     assert!(!tip.lacks_only(stamp(3, 6), &seen(vec![writer(2, 7), writer(3, 6)])));
-    // Another replica's new writer, with and without a commit; one that has come and gone.
+    // Another replica's new writer, with and without a commit; and one that was added and has ended.
     let with = |last| seen(vec![writer(2, 7), writer(3, 5), last]);
     assert!(!tip.lacks_only(own, &with(writer(4, 1))));
     assert!(tip.lacks_only(own, &with(writer(4, 0))));
     assert!(!tip.lacks_only(own, &with(ended(4, 1))));
-    // A new writer of our own.
+    // A new writer of this process.
     assert!(tip.lacks_only(stamp(4, 1), &seen(vec![writer(2, 7), writer(3, 4), writer(4, 1)])));
 }
 
@@ -109,7 +109,7 @@ fn heads() -> impl Strategy<Value = (Head, Head)> {
         let (mut before, mut now) = (Vec::new(), Vec::new());
         let mut is_there = true;
         for ((first, more, ends, was_there), number) in writers.into_iter().zip(1..) {
-            // Writers come in their order.
+            // Writers are added in the order of their numbers.
             is_there &= number == 1 || was_there;
             if is_there {
                 before.push(writer(number, first));

@@ -1,7 +1,7 @@
 //! The addresses of a URL with several hosts, or with a name that has several addresses, one by one.
 //!
-//! The library tries them in turn and keeps the last error only. With a primary whose connections have run out and a
-//! standby behind it, that error says that the database does not allow writes.
+//! The library tries them in turn and keeps only the last error. If a primary has no free connections and a standby
+//! follows it, that error says that the database does not allow writes.
 
 use std::net::IpAddr;
 
@@ -13,13 +13,13 @@ const PORT: u16 = 5_432;
 
 /// One address of the server.
 pub(super) struct Address {
-    /// Host and port, for people.
+    /// Host and port, for messages.
     pub(super) name: String,
     /// How to connect to it.
     pub(super) config: Config,
 }
 
-/// Refuses lists of different lengths, as the library does.
+/// Refuses lists of different lengths, like the library.
 pub(super) fn check(config: &Config) -> Result<(), String> {
     let (hosts, pinned) = (config.get_hosts().len(), config.get_hostaddrs().len());
     let (most, ports) = (hosts.max(pinned), config.get_ports().len());
@@ -34,7 +34,7 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-/// The addresses in the order in which they are tried. Hosts whose names cannot be resolved become failures.
+/// The addresses in the order of the tries. Hosts whose names cannot be resolved become failures.
 pub(super) async fn of(config: &Config, failures: &mut Vec<(String, String)>) -> Vec<Address> {
     let (hosts, pinned, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     let mut found = Vec::new();
@@ -67,7 +67,7 @@ pub(super) async fn of(config: &Config, failures: &mut Vec<(String, String)>) ->
     found
 }
 
-/// The errors of the addresses, in words.
+/// The errors of the addresses, for messages.
 pub(super) fn words(failures: &[(String, String)]) -> String {
     match failures {
         [] => "it has no address".to_owned(),

@@ -17,7 +17,7 @@ pub(super) async fn space(
     session: Arc<Session>,
     space: String,
 ) -> Result<CatalogueSpace, StoreError> {
-    // One statement, so that the version is that of the entries. A space without entries still has a version.
+    // One statement, so that the version matches the entries. A space without entries still has a version.
     let sql = "SELECT v.version, c.name, c.value FROM catalogue_versions AS v
                LEFT JOIN catalogue AS c ON c.space = v.space WHERE v.space = $1";
     let found = session.query(sql, &[&space]).await?;
@@ -31,8 +31,8 @@ pub(super) async fn space(
     Ok(read)
 }
 
-/// One statement, because a connection has several callers at once. The row of the version is locked first: changes of a
-/// space go one after the other, and one that has waited sees the version of the one before.
+/// One statement, because several callers share a connection. It locks the row of the version first: changes of a space
+/// are serial, and one that has waited sees the version of the one before.
 pub(super) async fn change(
     session: Arc<Session>,
     change: CatalogueChange,
@@ -62,7 +62,7 @@ pub(super) async fn change(
     Ok(version(row.try_get(0)?))
 }
 
-/// A number that only this program has written.
+/// Only this program writes this number.
 fn version(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! A look at a database: what a store needs of it, and whether a pooler in between keeps that from it.
+//! Examines a database: the settings that a store needs, and whether a pooler breaks them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::error::describe;
 use super::server::Server;
 use super::url::Target;
 
-/// How often two connections are compared: a pooler hands out what is idle, mostly the latest.
+/// How often two connections are compared, because a pooler returns idle connections, mostly the latest.
 const ROUNDS: usize = 3;
 /// Settings that matter to a store.
 const SETTINGS: &str = "SELECT name, setting FROM pg_settings WHERE name IN ('server_version', \
@@ -22,12 +22,12 @@ const STATE: &str = "SELECT extract(epoch FROM clock_timestamp())::float8, \
     (SELECT coalesce(max(extract(epoch FROM now() - xact_start)), 0)::float8 FROM pg_stat_activity \
      WHERE backend_xmin IS NOT NULL AND pid <> pg_backend_pid() AND backend_type = 'client backend')";
 
-/// What was found.
+/// The result of an examination.
 #[derive(Clone, Debug, Default)]
 pub struct Examination {
     /// Settings by name.
     pub settings: BTreeMap<String, String>,
-    /// The server's time, from 1970.
+    /// The server's time since 1970.
     pub time: Duration,
     /// Connections of clients.
     pub connections: u64,
@@ -35,12 +35,12 @@ pub struct Examination {
     pub oldest_snapshot: Duration,
 }
 
-/// What is said of a pooler that gives each transaction another connection.
+/// The message about a pooler that gives each transaction another connection.
 pub(super) const POOLED: &str = "a pooler stands in between that gives each transaction another connection, as \
     PgBouncer does with pool_mode = transaction: locks, notifications and settings of a session would be lost. Connect \
     to the database itself, or through a pool with pool_mode = session";
 
-/// Looks at the database of a URL. The error says what is in the way.
+/// Examines the database of a URL. The error says why it cannot be used.
 pub async fn examine(url: &str) -> Result<Examination, String> {
     let target = Target::parse(url)?;
     let server = tokio::task::spawn_blocking(|| Server::new(target)).await;
@@ -63,8 +63,8 @@ pub async fn examine(url: &str) -> Result<Examination, String> {
     Ok(found)
 }
 
-/// Refuses a pooler that gives each transaction another connection: two clients never share a process of the database
-/// otherwise, and none changes it.
+/// Refuses a pooler that gives each transaction another connection. Without one, two connections never share a process
+/// of the database, and a connection keeps its process.
 pub(super) async fn check_pooler(server: &Server) -> Result<(), String> {
     let open = CancellationToken::new();
     let _open = open.clone().drop_guard();
@@ -88,7 +88,7 @@ async fn process(client: &Client) -> Result<String, String> {
     rows.first().map(|row| text(row, 0)).ok_or_else(|| "the database says nothing".to_owned())
 }
 
-/// Without prepared statements, which poolers may lose.
+/// Without prepared statements, because poolers may lose them.
 async fn rows(client: &Client, sql: &str) -> Result<Vec<SimpleQueryRow>, String> {
     let messages = client.simple_query(sql).await.map_err(|error| describe(&error))?;
     let rows = messages.into_iter().filter_map(|message| match message {

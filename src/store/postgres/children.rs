@@ -1,4 +1,4 @@
-//! Children of batches: how many there are, and that a batch takes them.
+//! Children of batches: their counts, and whether a batch accepts them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,8 +10,7 @@ use super::rows::{self, uuid};
 use super::session::Session;
 use crate::operation::{ChildCounts, OperationId, StateName, TenantId};
 
-/// Of each batch how many children it has. One statement, so that no child is counted twice, or not at all, because it
-/// is being removed.
+/// The number of each batch's children. One statement, so that a child that is being removed is counted exactly once.
 pub(super) async fn count(
     session: Arc<Session>,
     batches: Vec<(TenantId, OperationId)>,

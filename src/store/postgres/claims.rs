@@ -1,4 +1,4 @@
-//! Operations that this replica has found: queued and due ones, locked until its next commit.
+//! Operations that this replica has claimed: queued and due ones, locked until its next commit.
 
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use super::step::Step;
 use super::writer::Writer;
 use crate::operation::{OperationId, Timestamp};
 
-/// Claims what is wanted, as far as limits allow.
+/// Claims the wanted operations, as far as limits allow.
 pub(super) async fn claimed(
     (writer, lookups, floors): (&Writer, &Pool, &Floors),
     mut wanted: Vec<Wanted>,
@@ -40,7 +40,7 @@ pub(super) async fn claimed(
     }
     let [found, next, below @ ..] = answers.as_slice() else { return Ok(claimed) };
     let next: Option<i64> = next.first().map(|row| row.try_get(0)).transpose()?.flatten();
-    // What else is below a floor may start once that is gone.
+    // Other operations below a floor may start once the floor is gone.
     let again = until.map(|until| now.after(until.saturating_duration_since(begin)));
     claimed.next_at = next.map(Timestamp::from_micros).into_iter().chain(again).min();
     for row in below.iter().flatten().chain(found) {
@@ -56,9 +56,9 @@ pub(super) async fn claimed(
     Ok(claimed)
 }
 
-/// Queued operations that may start, of each queue in its order, from its floor on; or what was put off and is below the
-/// floor, by its time. What others have locked is passed over.
-/// Operations with one of the labels that are `full` are passed over as well: tenant, kind, key and value of each.
+/// Queued operations that may start: of each queue in its order, from its floor on; or (`is_below`) deferred ones below
+/// the floor, by their time. Skips operations that other transactions have locked, and those with a label in `full`
+/// (tenant, kind, key and value of each).
 fn claim<'a>(
     wanted: &'a [Wanted],
     (floors, is_below): (Vec<Uuid>, bool),
@@ -108,7 +108,7 @@ fn claim<'a>(
         .with(full.iter().map(|it| it.3.as_str()).collect::<Vec<_>>())
 }
 
-/// The least ids from these on that are queued. Through the one index that has this order.
+/// The least queued id of each queue from its floor on, through the only index with this order.
 async fn least(
     lookups: &Pool,
     wanted: &[Wanted],
@@ -132,7 +132,7 @@ async fn least(
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-/// When the next operation of these queues may start that may not start yet.
+/// When the next operation of these queues becomes due.
 fn next_start<'a>(wanted: &'a [Wanted], now: Timestamp) -> Step<'a> {
     Step::new(
         "SELECT min(o.not_before) FROM unnest($1::text[], $2::text[]) AS w (tenant, kind)

@@ -164,14 +164,14 @@ async fn list(session: Arc<Session>, query: DeliveryQuery) -> Result<Vec<Deliver
             found.push(bodiless(row)?);
         }
     }
-    // A webhook has one tenant.
+    // A webhook belongs to one tenant.
     found.retain(|it| it.tenant == query.tenant);
     found.sort_unstable_by_key(|it| std::cmp::Reverse(it.number));
     found.truncate(query.limit);
     Ok(found)
 }
 
-/// Reads all deliveries of the operation first: there is at most one for each of its revisions and webhooks.
+/// Reads all deliveries of the operation first: at most one for each of its revisions and webhooks.
 async fn of_operation(
     session: Arc<Session>,
     operation: OperationId,

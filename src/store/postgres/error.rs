@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::super::StoreError;
 use crate::operation::{OperationId, SessionId};
 
-/// Raised by `longrun_conflict`, which a migration makes, and likewise for sessions.
+/// Raised by `longrun_conflict`, which a migration creates, and by the same check for sessions.
 const CONFLICT: &str = "LR001";
 const SESSIONS_TAKEN: &str = "LR002";
 
@@ -18,7 +18,7 @@ const SESSIONS_TAKEN: &str = "LR002";
 impl From<Error> for StoreError {
     fn from(error: Error) -> Self {
         match error.code().map(SqlState::code) {
-            // Damage: wrong pages, wrong indexes.
+            // Damage: wrong pages or indexes.
             Some("XX001" | "XX002") => Self::Corrupt(describe(&error)),
             _ => Self::Unavailable(describe(&error)),
         }
@@ -39,30 +39,30 @@ pub(super) fn of_commit(error: Error) -> StoreError {
     match db.code().code() {
         CONFLICT => StoreError::Conflict(ids(db).map(OperationId::from_bytes).collect()),
         SESSIONS_TAKEN => StoreError::SessionsTaken(ids(db).map(SessionId::from_bytes).collect()),
-        // A deadlock, a serialization failure, a lock that others held too long.
+        // A deadlock, a serialization failure, or a lock that another transaction held too long.
         "40001" | "40P01" | "55P03" => StoreError::Locked(Vec::new()),
-        // Lines with these numbers are there: who adds some has read an old book.
+        // Lines with these numbers exist: the writer has read an old book.
         "23505" if db.table() == Some("log_lines") => StoreError::Locked(Vec::new()),
         "23505" => StoreError::Corrupt(describe(&error)),
         _ => error.into(),
     }
 }
 
-/// Whether something of that name is there already.
+/// Whether a row with that key exists already.
 pub(super) fn is_taken(error: &Error) -> bool {
     error.code() == Some(&SqlState::UNIQUE_VIOLATION)
 }
 
-/// Whether the transaction in which it happened cannot have been committed.
+/// Whether the failed transaction cannot have been committed.
 pub(super) fn is_definite(error: &Error) -> bool {
     error.as_db_error().is_some_and(|db| db.parsed_severity() == Some(Severity::Error))
 }
 
-/// Whether the connection is better given up, because another server may be the right one now.
+/// Whether to drop the connection, because another server may be the primary now.
 pub(super) fn is_of_connection(error: &Error) -> bool {
     error.as_db_error().is_none_or(|db| {
         let code = db.code().code();
-        // Read only: it is no longer the primary.
+        // Read only: this server is no longer the primary.
         db.parsed_severity() != Some(Severity::Error) || code == "25006" || code.starts_with("57P")
     })
 }
@@ -94,7 +94,7 @@ fn ids(error: &DbError) -> impl Iterator<Item = [u8; 16]> {
     detail.split(',').filter_map(|id| Uuid::try_parse(id).ok()).map(Uuid::into_bytes)
 }
 
-/// The same where nothing is in doubt that anybody rests on.
+/// The error as Unavailable, for a write whose outcome nothing depends on.
 pub(super) fn unavailable(error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(_) => error,

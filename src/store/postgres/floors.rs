@@ -1,9 +1,9 @@
-//! Where claims of a queue begin while dead rows of claimed operations cannot be cleaned away.
+//! Where claims of a queue begin while dead rows of claimed operations cannot be vacuumed.
 //!
 //! An open transaction, of a backup or a forgotten `psql`, keeps every version of a row that it may still see. So
-//! claimed operations stay at the front of their queue, and each claim passes over all of them, longer every
-//! minute. Therefore a slow claim reads the least queued id, its *floor*, and claims skip smaller ids without
-//! reading their rows. Deferred operations are claimed by their time instead, below the floor as well.
+//! claimed operations stay at the front of their queue, and each claim reads past all of them, longer every minute.
+//! Therefore a slow claim looks up the least queued id, its *floor*, and claims skip smaller ids without reading their
+//! rows. Deferred operations are claimed by their time instead, also below the floor.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,19 +15,19 @@ use uuid::Uuid;
 use super::super::shared::Wanted;
 use crate::operation::{Kind, TenantId, Timestamp};
 
-/// How long a floor is kept.
+/// How long a floor is used.
 const KEPT: Duration = Duration::from_secs(5);
 /// How often it is raised meanwhile.
 const RAISED: Duration = Duration::from_millis(500);
-/// Ids of this age at most are above every floor: what was submitted just now may be committed in a moment.
+/// Ids younger than this are above every floor, because a recent submission may still be uncommitted.
 const YOUNG: Duration = Duration::from_secs(5);
-/// So many queues have floors.
+/// The maximum number of queues with floors.
 const MOST: usize = 1_024;
 
-/// The floors of queues, and how long claims take.
+/// The floors of queues, and the duration of claims.
 #[derive(Debug)]
 pub(super) struct Floors {
-    /// A claim that takes so much longer than the fastest is slow.
+    /// A claim that takes this much longer than the fastest is slow.
     slow: Duration,
     inner: Mutex<Inner>,
 }
@@ -50,7 +50,7 @@ impl Floors {
         Self { slow, inner: Mutex::default() }
     }
 
-    /// The floor of each of these queues, and until when one of them is kept, if one has any.
+    /// The floors of these queues, and when the first of them expires, if any.
     pub(super) fn of(&self, wanted: &[Wanted], now: Instant) -> (Vec<Uuid>, Option<Instant>) {
         let mut inner = self.inner();
         inner.of.retain(|_, floor| floor.until > now);
@@ -60,7 +60,7 @@ impl Floors {
         (found.into_iter().map(|floor| floor.map_or(Uuid::nil(), |it| it.id)).collect(), until)
     }
 
-    /// Whether floors are to be looked up after a claim of these queues that took so long.
+    /// Whether to look up floors, after a claim of these queues that took `took`.
     pub(super) fn are_wanted(&self, wanted: &[Wanted], took: Duration, now: Instant) -> bool {
         let mut inner = self.inner();
         let fastest = inner.fastest.map_or(took, |it| it.min(took));
@@ -70,7 +70,7 @@ impl Floors {
             || wanted.iter().any(|it| inner.of.get(&queue(it)).is_some_and(|it| it.raise_at <= now))
     }
 
-    /// Sets or raises floors to the least ids that are queued, as far as they are not young.
+    /// Sets or raises floors to the least queued ids, but below young ids.
     pub(super) fn raise(
         &self,
         least: Vec<(&Wanted, Option<Uuid>)>,
@@ -100,7 +100,7 @@ fn queue(wanted: &Wanted) -> (TenantId, Kind) {
     (wanted.tenant.clone(), wanted.kind.clone())
 }
 
-/// The least id that is young: ids begin with the milliseconds of their time.
+/// The least young id: ids begin with the milliseconds of their time.
 fn young(now: Timestamp) -> Uuid {
     let since = now.micros().saturating_sub(i64::try_from(YOUNG.as_micros()).unwrap_or(i64::MAX));
     let millis = u128::try_from(since.max(0) / 1_000).unwrap_or_default();
@@ -134,7 +134,7 @@ mod tests {
         assert!(!floors.are_wanted(&queue, fast, begin));
         let later = begin + RAISED;
         assert!(floors.are_wanted(&queue, fast, later));
-        // A floor never sinks, and does not last longer because it rises.
+        // A floor never sinks, and raising it does not extend its life.
         let least = vec![(&queue[0], Some(id(96_000))), (&queue[1], Some(id(2_000)))];
         floors.raise(least, (now, later));
         let young = Uuid::from_u128(95_000 << 80);

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use super::super::shared::Hint;
 
-/// Hints that wait to be read.
+/// The maximum number of waiting hints.
 const WAITING: usize = 1_024;
 
 /// The queue.
@@ -31,7 +31,7 @@ impl Hints {
         self.came.notify_one();
     }
 
-    /// The next one. Nothing is lost when this is dropped.
+    /// Returns the next hint. Dropping the future loses nothing.
     pub(super) async fn next(&self) -> Hint {
         loop {
             let next = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

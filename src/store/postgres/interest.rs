@@ -1,4 +1,4 @@
-//! The wanted hints, and the channels that this replica listens on.
+//! Subscriptions to hints, and the channels that this replica listens on.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use super::super::shared::{Listening, Topic};
 use super::notify::Channels;
 
-/// How long a channel is listened to after the last wish for it.
+/// How long a channel stays subscribed after its last subscriber has left.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// Wishes, counted by channel.
+/// The subscriptions, counted by channel.
 #[derive(Default)]
 pub(super) struct Interest {
     state: Mutex<State>,
@@ -24,15 +24,14 @@ struct State {
     wishes: [usize; 32],
     /// When its last subscriber left; `None` while there is one.
     idle: [Option<Instant>; 32],
-    /// Channels that the server was told of, on the connection that there is.
+    /// Channels that the present connection listens on.
     listening: Channels,
-    /// Whether there is a connection. While there is none, nobody waits: all are told that they missed
-    /// something as soon as there is one.
+    /// Whether there is a connection. Without one no subscriber waits: all get `Missed` as soon as there is one.
     is_connected: bool,
     waiting: Vec<(Channels, watch::Sender<bool>)>,
 }
 
-/// Holds a wish.
+/// A subscription; dropping it ends it.
 struct Wish {
     channels: Channels,
     interest: Arc<Interest>,
@@ -78,19 +77,19 @@ impl Interest {
         Listening::new(effective, Box::new(Wish { channels, interest: Arc::clone(self) }))
     }
 
-    /// Returns when there may be channels to begin with.
+    /// Returns when there may be new channels.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// There is a new connection, on which nothing is listened to yet.
+    /// Notes a new connection, which listens on no channel yet.
     pub(super) fn connected(&self) {
         let mut state = self.state();
         state.is_connected = true;
         state.listening = Channels::default();
     }
 
-    /// There is none.
+    /// Notes that there is no connection.
     pub(super) fn disconnected(&self) {
         let mut state = self.state();
         state.is_connected = false;
@@ -98,7 +97,7 @@ impl Interest {
         state.tell_waiting();
     }
 
-    /// Channels to begin with.
+    /// Channels to subscribe to.
     pub(super) fn missing(&self) -> Channels {
         let state = self.state();
         let wanted = (0..).zip(state.wishes).filter(|(_, wishes)| *wishes > 0);
@@ -106,14 +105,14 @@ impl Interest {
         Channels(wanted & !state.listening.0)
     }
 
-    /// The server has been told of these.
+    /// Notes that the connection listens on these.
     pub(super) fn listened(&self, channels: Channels) {
         let mut state = self.state();
         state.listening.0 |= channels.0;
         state.tell_waiting();
     }
 
-    /// Channels without subscribers for a while. From now on they count as not listened to.
+    /// Channels without subscribers for a while. From now on they count as unsubscribed.
     pub(super) fn forsaken(&self) -> Channels {
         let mut state = self.state();
         let now = Instant::now();

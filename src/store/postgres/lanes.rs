@@ -1,7 +1,7 @@
 //! Connections for lists: one list at a time on each, so that one can be stopped without another.
 //!
-//! A list is stopped when its time is up and when its caller disconnects. It first has a short time, among the
-//! others, and then a longer one, where it delays only other slow lists.
+//! A list is stopped when its time is up and when its caller disconnects. It first gets a short time among the others,
+//! and then a longer one, where it delays only other slow lists.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,20 +15,20 @@ use super::error::{closed, describe};
 use super::server::{CONNECTING, Server};
 use super::session::{Role, Session};
 
-/// A list that takes longer goes behind others of the kind.
+/// A list that takes longer moves to the lane of slow lists.
 const QUICK: Duration = Duration::from_millis(500);
-/// Longest time that a list waits for a connection.
+/// The longest time that a list waits for a connection.
 const WAITING: Duration = Duration::from_secs(30);
-/// The database stops a list itself; this much later it is its connection that is stuck.
+/// The database stops a list itself; after this much more time the connection counts as stuck.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// All of them.
+/// The lanes.
 pub(super) struct Lists {
     quick: Lane,
     slow: Lane,
 }
 
-/// Connections for lists that take up to the same time.
+/// Connections for lists with the same time limit.
 struct Lane {
     server: Arc<Server>,
     places: Arc<Semaphore>,
@@ -36,7 +36,7 @@ struct Lane {
     limit: Duration,
 }
 
-/// A list under way. Dropped before it is done, the list is stopped and its connection given up.
+/// A running list. Dropping it early stops the list and closes its connection.
 struct UnderWay {
     server: Arc<Server>,
     session: Option<Arc<Session>>,
@@ -44,7 +44,7 @@ struct UnderWay {
 }
 
 impl Lists {
-    /// With `count` connections for lists that are quick, and one for those that take up to `limit`.
+    /// `count` connections for quick lists, and one for lists that take up to `limit`.
     pub(super) fn new(server: &Arc<Server>, count: usize, limit: Duration) -> Self {
         let lane = |count: usize, limit| Lane {
             server: Arc::clone(server),
@@ -55,7 +55,7 @@ impl Lists {
         Self { quick: lane(count, QUICK.min(limit)), slow: lane(1, limit) }
     }
 
-    /// Runs a list, perhaps twice.
+    /// Runs a list; a second time if it is slow.
     pub(super) async fn run<T, F>(&self, list: impl Fn(Arc<Session>) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -66,7 +66,7 @@ impl Lists {
         }
     }
 
-    /// Lets go of the connections. What is under way has them until it is done.
+    /// Drops the connections. Running lists keep theirs until they end.
     pub(super) fn close(&self) {
         for lane in [&self.quick, &self.slow] {
             lane.places.close();
@@ -127,7 +127,7 @@ impl Drop for UnderWay {
         let (server, place) = (Arc::clone(&self.server), self.place.take());
         let stopping = async move {
             server.stop(session.client.cancel_token()).await;
-            // Only now: what a stopped list leaves running would come on top of those that follow.
+            // Only now, because a stopped list that still runs would add to the load of the next ones.
             drop((session, place));
         };
         self.server.tasks.spawn(self.server.cut.clone().run_until_cancelled_owned(stopping));

@@ -1,4 +1,4 @@
-//! Connections for reads, shared by many calls at once; a broken one is opened again on the next use.
+//! Connections for reads, shared by many concurrent calls; a broken one is reopened on its next use.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use super::error::closed;
 use super::server::Server;
 use super::session::{Role, Session};
 
-/// Some connections of one kind. Requests on one are sent without waiting for the answers before them.
+/// Connections of one role. Requests are sent without waiting for earlier responses.
 pub(super) struct Pool {
     links: Vec<Link>,
     next: AtomicUsize,
-    /// The longest that a call takes.
+    /// The longest time of a call.
     limit: Duration,
 }
 
@@ -34,7 +34,7 @@ impl Pool {
         Self { links, next: AtomicUsize::new(0), limit }
     }
 
-    /// Does something with a connection, in time or not at all.
+    /// Runs `job` on a connection within the time limit.
     pub(super) async fn run<T, F>(
         &self,
         work: impl FnOnce(Arc<Session>) -> F,
@@ -53,7 +53,7 @@ impl Pool {
         match timeout(self.limit, done).await {
             Ok(done) => done,
             Err(_) => {
-                // The server stops what takes long before this: it is the connection that is stuck.
+                // The server would have stopped a slow statement earlier, so the connection is stuck.
                 if let Some(used) = used {
                     link.give_up(&used);
                 }
@@ -63,7 +63,7 @@ impl Pool {
         }
     }
 
-    /// Lets go of the connections. What is under way has them until it is done.
+    /// Drops the connections. Running calls keep theirs until they end.
     pub(super) async fn close(&self) {
         for link in &self.links {
             *link.session.lock().await = None;

@@ -26,7 +26,7 @@ pub(super) async fn list(
     found.iter().map(rows::operation).collect()
 }
 
-/// The same with all writers, in one statement: both are of one moment. The page is in its order for rising ids only.
+/// A page and all writers, in one statement, so that both are of one moment. The page must be ordered by rising id.
 pub(super) async fn list_with_head(
     session: Arc<Session>,
     query: ListQuery,
@@ -49,7 +49,7 @@ pub(super) async fn list_with_head(
     Ok((page, log::parse_head(head)?))
 }
 
-/// What the plan asks for is looked up, and it is made again with what is known.
+/// Makes the plan; looks up what it asks for, and makes it again with the result.
 async fn planned(
     session: &Session,
     query: &ListQuery,

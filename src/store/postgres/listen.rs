@@ -19,14 +19,14 @@ use super::server::Server;
 use super::session::{Role, Session};
 use super::writer::Writer;
 
-/// Notifications between the connection and this task.
+/// Notifications that wait between the connection and this task.
 const HEARD: usize = 4_096;
-/// Pauses between tries to connect.
+/// Pauses between attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How often the connection is asked whether it is alive, and channels are given up.
+/// How often the connection is checked, and unused channels are unsubscribed.
 const ROUND: Duration = Duration::from_secs(10);
-/// How long it may take to answer.
+/// How long the check may take.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// The task.
@@ -40,9 +40,9 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// Listens until it is dropped.
+    /// Listens until the future is dropped.
     pub(super) async fn run(self) {
-        // Until then other replicas may not have known of this one.
+        // Until then other replicas may not have known this one.
         let known = Instant::now() + KNOWN_AFTER;
         tokio::join!(
             async {
@@ -57,7 +57,7 @@ impl Listener {
         let mut pause = FIRST_PAUSE;
         loop {
             match self.listen().await {
-                // It was there for a while.
+                // The connection worked for a while.
                 Ok(why) => {
                     tracing::warn!(error = %why, "the database's notifications ended, connecting again");
                     pause = FIRST_PAUSE;
@@ -69,7 +69,7 @@ impl Listener {
         }
     }
 
-    /// One connection's life: `Ok` says why it ended, `Err` why it never began.
+    /// One connection's life: `Ok` has the reason why it ended, `Err` why it never began.
     async fn listen(&self) -> Result<String, String> {
         let (sender, mut heard) = mpsc::channel(HEARD);
         let is_full = Arc::new(AtomicBool::new(false));
@@ -86,7 +86,7 @@ impl Listener {
         let told = format!("LISTEN {REPLICAS}; LISTEN {own}");
         in_time(session.client.batch_execute(&told)).await?;
         self.interest.connected();
-        // Dropped with this future as well.
+        // Also dropped when this future is.
         let _connected = Connected(self);
         self.begin(&session).await?;
         self.hints.push(Hint::Missed);
@@ -113,7 +113,7 @@ impl Listener {
         }
     }
 
-    /// Begins with the channels that are wanted.
+    /// Subscribes to the wanted channels.
     async fn begin(&self, session: &Session) -> Result<(), String> {
         let missing = self.interest.missing();
         self.tell(session, "LISTEN", missing).await?;
@@ -121,7 +121,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Ends subscriptions that are not wanted any more, and checks the connection.
+    /// Unsubscribes from unused channels, and checks the connection.
     async fn look_after(&self, session: &Session) -> Result<(), String> {
         let forsaken = self.interest.forsaken();
         self.tell(session, "UNLISTEN", forsaken).await?;
@@ -160,13 +160,13 @@ impl Listener {
     }
 }
 
-/// While there is a connection.
+/// Exists while there is a connection.
 struct Connected<'a>(&'a Listener);
 
 impl Drop for Connected<'_> {
     fn drop(&mut self) {
         self.0.interest.disconnected();
-        // Who comes now cannot say so.
+        // Without a connection, new replicas go unnoticed.
         self.0.presence.assume_others();
     }
 }

@@ -1,4 +1,4 @@
-//! Finds the operations of a batch that others have locked.
+//! Finds the operations of a batch that other transactions have locked.
 
 use uuid::Uuid;
 
@@ -7,8 +7,8 @@ use super::link::Pool;
 use super::rows;
 use crate::operation::OperationId;
 
-/// Names the operations of the batch that others have locked now, where a lock was waited for too long; none if that
-/// cannot be found out.
+/// After a lock timeout, names the operations of the batch that other transactions have locked now; none if they cannot
+/// be found.
 pub(super) async fn name(lookups: &Pool, batch: &Batch, error: StoreError) -> StoreError {
     match error {
         StoreError::Locked(_) => {

@@ -1,8 +1,8 @@
 //! The log: writers, names of commits, and reading by name.
 //!
-//! A writer is registered by one statement, which takes a row lock that all registrations take, so that numbers become
-//! visible in their order, and the writer's advisory lock, which its connection holds to its end: whoever can take
-//! that lock knows that nothing more is committed by that writer.
+//! A writer is registered by one statement. It takes a row lock that all registrations take, so that numbers become
+//! visible in order, and the writer's advisory lock, which its connection holds to its end: a connection that can take
+//! that lock knows that the writer commits nothing more.
 
 use std::sync::Arc;
 
@@ -24,16 +24,16 @@ use crate::operation::{Event, Operation, OperationId, Revision};
 
 /// The first half of writers' advisory locks: "lrun" as a number.
 const LOCKS: i32 = 0x6c72_756e;
-/// The names of a writer's last commits that are kept. That of a commit in doubt is the last or the one behind it.
+/// How many of a writer's last names are kept. A commit in doubt has the last or the one before.
 const KEPT_NAMES: i64 = 2;
 
-/// All writers in one text, so that it can stand beside anything else in a statement.
+/// All writers in one text, so that it can be a column of any statement.
 pub(super) const HEAD: &str =
     "(SELECT string_agg(concat_ws(':', w.id, w.nonce, w.trimmed, w.is_ended::integer,
        coalesce((SELECT max(c.sequence) FROM commits AS c WHERE c.writer = w.id), 0)), ',')
      FROM writers AS w)";
 
-/// The row of [`HEAD`].
+/// Parses [`HEAD`].
 pub(super) fn parse_head(text: Option<&str>) -> Result<Head, StoreError> {
     let parse = |writer: &str| {
         let mut numbers = writer.split(':').map(str::parse::<i64>);
@@ -53,12 +53,12 @@ pub(super) fn parse_head(text: Option<&str>) -> Result<Head, StoreError> {
         .ok_or_else(|| StoreError::Corrupt("the table of writers cannot be read".to_owned()))
 }
 
-/// Numbers that only this program has written.
+/// Only this program writes this number.
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
-/// A writer as its own connection knows it.
+/// A writer, as its own connection knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Writer {
     number: u64,
@@ -66,15 +66,15 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Its name before its first commit.
+    /// The name before its first commit.
     pub(super) fn beginning(self) -> Stamp {
         Stamp { writer: self.number, sequence: 0 }
     }
 }
 
-/// Makes the connection a writer. That waits for no standby, so that replicas can start while it is away. Where a
-/// failover takes a registration back, it has taken all commits of that writer back as well, which came after it; then
-/// the number may be given again, and the nonce tells the two apart.
+/// Makes the connection a writer. Does not wait for standbys, so that replicas can start while a standby is down. A
+/// failover that loses a registration has also lost the writer's later commits; the number may then be used again, and
+/// the nonce tells the two writers apart.
 pub(super) async fn register(session: &Session) -> Result<Writer, StoreError> {
     let sql = "WITH next AS (
            UPDATE log_state SET last_writer = last_writer + 1 RETURNING last_writer),
@@ -104,8 +104,8 @@ pub(super) fn name<'a>(stamp: Stamp) -> Step<'a> {
         .with(number(stamp.sequence))
 }
 
-/// Takes the name of a commit so that it can never be; an error on the server if it was taken before. Waits for a commit of
-/// that name that is under way. Where the writer is not there, neither are its commits.
+/// Takes the name of a commit so that the commit can never be written; an error on the server if it was taken before.
+/// Waits for a running commit of that name. A writer that does not exist has no commits.
 pub(super) fn claim<'a>(writer: Writer, stamp: Stamp) -> Step<'a> {
     Step::new(
         "INSERT INTO commits (writer, sequence, is_void)
@@ -116,7 +116,7 @@ pub(super) fn claim<'a>(writer: Writer, stamp: Stamp) -> Step<'a> {
     .with(writer.nonce)
 }
 
-/// Whether a name that is taken was taken by its commit. It is final, as it was in the way.
+/// Whether a taken name was taken by its commit. The commit is final, because it blocked the claim.
 pub(super) async fn was_committed(session: &Session, stamp: Stamp) -> Result<bool, StoreError> {
     let sql = "SELECT is_void FROM commits WHERE writer = $1 AND sequence = $2";
     let found = session.query(sql, &[&number(stamp.writer), &number(stamp.sequence)]).await?;
@@ -124,7 +124,7 @@ pub(super) async fn was_committed(session: &Session, stamp: Stamp) -> Result<boo
     Ok(is_void == Some(false))
 }
 
-/// Everything that is visible.
+/// Everything visible.
 pub(super) fn seen<'a>() -> Step<'a> {
     Step::new(format!("SELECT {HEAD}"))
 }
@@ -135,7 +135,7 @@ pub(super) async fn head(session: Arc<Session>) -> Result<Head, StoreError> {
     parse_head(text.flatten())
 }
 
-/// A page: transitions, removals, and then whether any of the removals are gone, in this order.
+/// A page: transitions and removals, and finally whether any of the removals are gone.
 pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPage, StoreError> {
     let (mut writers, mut afters, mut up_tos) = (Vec::new(), Vec::new(), Vec::new());
     for Range { writer, after, up_to } in &query.ranges {
@@ -147,8 +147,8 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
     let after = query.after.map(|(id, revision)| (uuid(id), number(revision.0)));
     let (id, revision) = after.unwrap_or((Uuid::nil(), 0));
     let most = limit(query.limit.saturating_add(1));
-    // The places are found first, and what is there is looked up place by place (LIMIT keeps the planner from turning
-    // that round): else PostgreSQL may walk through all events by id.
+    // The places are found first, then the operations are looked up place by place (LIMIT keeps the planner from
+    // reversing that): otherwise PostgreSQL may read all events by id.
     let transitions = format!(
         "WITH found AS MATERIALIZED (
            SELECT r.writer, e.sequence, e.id, e.revision
@@ -196,7 +196,7 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
         session.query(&transitions, &values),
         session.query(&removals, &of_removals)
     )?;
-    // Asked last: what was there until then was read.
+    // Last, because everything present until then was read.
     let gone = session.query(gone, &[&writers, &afters]).await?;
     if gone.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))? > 0 {
         return Ok(LogPage { is_gone: true, ..LogPage::default() });
@@ -213,7 +213,7 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
             rows::operation(row).map(|it| Change::Removed { last: Arc::new(it), is_only_word });
         places.push((place(id, row, BEHIND + 2)?, stamp(row, BEHIND)?, removed));
     }
-    // What is beyond the bytes of a page is left for the next, and the removals behind it with it.
+    // Changes beyond the size of a page are left to the next page, and so are the removals after them.
     let total: i64 =
         transitions.first().map(|row| row.try_get(BEHIND + 6)).transpose()?.unwrap_or(0);
     let is_cut = total > number(transitions.len() as u64);
@@ -221,7 +221,7 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
     Ok(page(places, limit, is_cut))
 }
 
-/// The first of the changes in their order, those left out that cannot be read.
+/// The first changes in order, without unreadable ones.
 fn page(
     mut places: Vec<(Cursor, Stamp, Result<Change, StoreError>)>,
     limit: usize,
@@ -259,8 +259,8 @@ fn transition(id: OperationId, row: &Row) -> Result<Change, StoreError> {
     Ok(Change::Transition { before, after: with(life), event_type })
 }
 
-/// Marks writers that have ended, and deletes what is old, by the database's clock. A writer is kept for a day, so that
-/// a replica which is in doubt about its last commit finds that commit's name.
+/// Marks writers that have ended, and deletes old records, by the database's clock. A writer is kept for a day, so that
+/// a replica whose last commit is in doubt finds that commit's name.
 pub(super) async fn trim(pool: &Pool, trim: TrimLog) -> Result<(), StoreError> {
     let seconds = trim.keep_for.as_secs_f64();
     let keep = number(trim.keep);

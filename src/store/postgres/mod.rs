@@ -1,12 +1,12 @@
 //! The shared store: a PostgreSQL database, which any number of replicas use at once.
 //!
-//! Owns its connections and the tasks behind them, all of which end with [`Store::close`]. Must never decide
-//! anything about an operation, and never read a clock of this machine for what is stored.
+//! Owns its connections and their tasks, all of which end with [`Store::close`]. Must never decide anything about an
+//! operation, and never use a clock of this machine for stored data.
 //!
 //! - One connection writes: a commit is one round trip (`writer`). Others look up, list and listen.
-//! - Each call takes a bounded time. A connection that breaks is made again on the next use.
-//! - What one replica commits, others hear of by notifications (`notify`), which may be lost with a
-//!   connection: then their store says so.
+//! - Each call takes a bounded time. A broken connection is reopened on its next use.
+//! - Replicas notify each other of commits (`notify`). Notifications may be lost with a connection: then the store
+//!   reports that some were missed.
 //!
 //! Read next: `write` for the statements of a commit, `writer` for how it ends, `listen` for hints.
 
@@ -78,7 +78,7 @@ use writer::Writer;
 
 pub use open::PostgresOptions;
 
-/// How long connections have to be closed properly.
+/// How long connections have to close properly.
 const CLOSING: Duration = Duration::from_secs(1);
 
 /// A replica's view of the shared store.
@@ -97,14 +97,14 @@ pub struct PostgresStore {
 }
 
 impl PostgresStore {
-    /// The batch as statements, in their order.
+    /// The statements of the batch, in order.
     fn work<'a>(&self, batch: &'a Batch, expired: Vec<Uuid>, stamp: Stamp) -> Work<'a> {
         let mut steps = sessions::claimed(&batch.sessions, self.replica);
         steps.extend(write::steps(batch, stamp));
         steps.extend(notify::of_leases(&batch.sessions.told, self.replica));
         steps.extend(sessions::end(&batch.sessions.ended, expired, self.replica));
         if batch.is_logged() && batch.asks_frontier {
-            // Last, when all locks are had: a commit that this one depends on is visible by now.
+            // Last, when all locks are held: a commit that this one depends on is visible by now.
             steps.push(log::seen());
         }
         let tell = if self.presence.is_alone() { None } else { notify::of_batch(batch) };
@@ -113,7 +113,7 @@ impl PostgresStore {
     }
 }
 
-/// Ends the tasks. Connections go with what holds them.
+/// Ends the tasks. Connections close with the values that hold them.
 impl Drop for PostgresStore {
     fn drop(&mut self) {
         self.server.closing.cancel();
@@ -130,7 +130,7 @@ impl Store for PostgresStore {
         };
         let asked = rows.last().and_then(|rows| rows.first()).filter(|_| batch.asks_frontier);
         let seen = match (stamp, asked) {
-            // Without it the frontier is read when it is needed.
+            // Without it, the frontier is read when it is needed.
             (Some(_), Some(row)) => log::parse_head(row.try_get(0).ok().flatten()).ok(),
             _ => None,
         };
@@ -138,7 +138,7 @@ impl Store for PostgresStore {
     }
 
     async fn settle(&self) -> Result<Option<Committed>, StoreError> {
-        // Of what was in doubt others may not have been told.
+        // Other replicas may not have been notified of a commit in doubt.
         let tell = (!self.presence.is_alone()).then(|| notify::missed(self.replica));
         let settled = self.writer.settle(tell).await?;
         Ok(settled.map(|stamp| Committed { stamp: Some(stamp), seen: None }))
@@ -245,7 +245,7 @@ impl Store for PostgresStore {
     }
 
     async fn change_catalogue(&self, change: CatalogueChange) -> Result<u64, StoreError> {
-        // Not by a connection of look-ups, whose writes do not wait for a standby.
+        // Connections for lookups do not wait for a standby when they write.
         self.scans.run(|session| catalogue::change(session, change)).await
     }
 

@@ -13,18 +13,18 @@ use super::super::shared::{Hint, Topic};
 use super::step::Step;
 use crate::operation::{Kind, OperationId, SessionId, StateName, TenantId};
 
-/// Channels of operations, and as many of queues.
+/// The number of channels for operations, and also of those for queues.
 const CHANNELS: u32 = 16;
 /// The channel of all replicas: the set of connected replicas has changed.
 pub(super) const REPLICAS: &str = "longrun_replicas";
-/// The server takes less than 8,000 bytes.
+/// The server accepts less than 8,000 bytes.
 const PAYLOAD_BYTES: usize = 7_900;
-/// Ids that fit into a payload in any case.
+/// Ids that always fit into a payload.
 const IDS: usize = 200;
-/// Stands for more than fits.
+/// Stands for more ids than fit.
 const MANY: &str = "*";
 
-/// Some of the hashed channels, each a bit: those of operations first, then those of queues.
+/// A set of hashed channels, a bit each: those of operations first, then those of queues.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Channels(pub(super) u32);
 
@@ -48,7 +48,7 @@ fn of_operation(id: OperationId) -> u32 {
     u32::from(id.as_bytes()[15]) % CHANNELS
 }
 
-/// FNV-1a, because all replicas must agree, of whatever version they are.
+/// FNV-1a, because replicas of all versions must agree.
 fn of_queue(tenant: &TenantId, kind: &Kind) -> u32 {
     let bytes = tenant.as_str().bytes().chain([0]).chain(kind.as_str().bytes());
     let hash = bytes
@@ -67,7 +67,7 @@ pub(super) fn of_replica(replica: Uuid) -> String {
     format!("longrun_replica_{}", replica.simple())
 }
 
-/// The statement that tells others what the batch changes, if it changes anything.
+/// The statement that notifies other replicas of the batch's changes, if there are any.
 pub(super) fn of_batch(batch: &Batch) -> Option<Step<'static>> {
     let mut payloads: BTreeMap<u32, String> = BTreeMap::new();
     for id in changed(batch) {
@@ -97,32 +97,32 @@ pub(super) fn of_batch(batch: &Batch) -> Option<Step<'static>> {
     Some(Step::new(tell).with(names).with(payloads))
 }
 
-/// Each operation of the batch once.
+/// The batch's operations, each once.
 fn changed(batch: &Batch) -> BTreeSet<OperationId> {
     let removed = batch.removals.iter().map(|removal| removal.id);
     let written = batch.writes.iter().map(|write| write.operation.id());
     removed.chain(written).chain(batch.logs.iter().map(|append| append.id)).collect()
 }
 
-/// The statement by which a replica that comes says so.
+/// The statement by which a new replica announces itself.
 pub(super) fn here(ours: Uuid) -> Step<'static> {
     Step::new("SELECT pg_notify($1, $2)").with(REPLICAS).with(ours.simple().to_string())
 }
 
-/// Behind this a replica says that others may have missed something of it.
+/// Before the id of a replica of which others may have missed something.
 const MISSED: &str = "missed ";
 
-/// The statement that tells others that they may have missed something.
+/// The statement that notifies others that they may have missed something.
 pub(super) fn missed(ours: Uuid) -> Step<'static> {
     Step::new("SELECT pg_notify($1, $2)").with(REPLICAS).with(format!("{MISSED}{}", ours.simple()))
 }
 
-/// Of what is said to all: who says it, and whether others may have missed something.
+/// The sender of a message to all replicas, and whether they may have missed something.
 pub(super) fn sender(payload: &str) -> (&str, bool) {
     payload.strip_prefix(MISSED).map_or((payload, false), |sender| (sender, true))
 }
 
-/// The statement that tells the owners of these sessions that their leases have changed.
+/// The statement that notifies the owners of these sessions that leases have changed.
 pub(super) fn of_leases(told: &[(SessionId, OperationId)], ours: Uuid) -> Option<Step<'static>> {
     if told.is_empty() {
         return None;
@@ -163,7 +163,7 @@ pub(super) fn hint(channel: &str, payload: &str) -> Option<Hint> {
     } else {
         None
     };
-    // "Many", or the words of another version.
+    // "Many", or a message of another version.
     Some(said.unwrap_or(Hint::Missed))
 }
 

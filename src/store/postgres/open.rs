@@ -18,22 +18,22 @@ use super::writer::Writer;
 use super::{PostgresStore, checkup, log, schema, url};
 use crate::store::{LIST_TIME, OpenError, StoreError};
 
-/// Longest time for a read of a few rows by key, and for one of a page of everything that there is.
+/// The time limits of a read of a few rows by key, and of a page of a full scan.
 const LOOK_UP: Duration = Duration::from_secs(5);
 const SCAN: Duration = Duration::from_secs(30);
 
-/// How a PostgreSQL store works.
+/// The options of a PostgreSQL store.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
-    /// Connections for reads of a few rows, each for many at once; at least 1.
+    /// Connections for reads of a few rows, each shared by many calls; at least 1.
     pub lookup_connections: usize,
-    /// Connections for lists, each for one at a time; at least 1. One more is for lists that take long, and one for
-    /// reads of everything that there is.
+    /// Connections for lists, each for one list at a time; at least 1. The store opens one more for slow lists, and one
+    /// for full scans.
     pub list_connections: usize,
-    /// Longest time that a list may take.
+    /// The time limit of a list.
     pub list_time: Duration,
-    /// A claim that takes so much longer than the fastest one is taken to pass over what a transaction that stays open
-    /// keeps from being cleaned away (`floors`).
+    /// A claim that takes this much longer than the fastest one is assumed to read past rows that an open transaction
+    /// keeps from being vacuumed (`floors`).
     pub slow_claim: Duration,
 }
 

@@ -1,7 +1,7 @@
 //! Writes a batch into the table `operations`: one statement, made of the parts that the batch has.
 //!
-//! It raises an error that names every operation whose revision is not the expected one, or whose id or key is
-//! taken. Rows are touched by rising id, so that hardly any two writers wait for each other.
+//! It raises an error that names every operation whose revision is not the expected one, or whose id or key is taken.
+//! It touches rows by rising id, so that writers rarely wait for each other.
 
 use std::collections::HashSet;
 
@@ -14,11 +14,11 @@ use super::rows::uuid;
 use super::step::Step;
 use crate::operation::{OperationId, Revision};
 
-/// The statement, if the batch has anything for it. Operations that are removed are recorded under the commit's name.
+/// The statement, if the batch needs one. Removed operations are recorded under the commit's name.
 pub(super) fn step(batch: &Batch, stamp: Stamp) -> Option<Step<'_>> {
     let (mut new, mut changed): (Vec<&Write>, Vec<&Write>) =
         batch.writes.iter().partition(|write| write.expected.is_none());
-    // Two that bring the same keys wait for each other in one direction.
+    // Writers with the same keys then wait for each other in one direction only.
     new.sort_by_key(|write| {
         let submission = &write.operation.submission;
         (submission.idempotency.as_ref().map(|it| it.key.as_str()), submission.id)
@@ -54,7 +54,7 @@ struct Operations<'a> {
 }
 
 impl<'a> Operations<'a> {
-    /// Adds a part that names in its column `id` each of these that it has found as expected.
+    /// Adds a part, whose column `id` must name each of these operations if it is as expected.
     fn part(
         &mut self,
         name: &'static str,
@@ -99,7 +99,7 @@ fn insert<'a>(operations: &mut Operations<'a>, writes: &[&'a Write], after_remov
             "bytea", "bytea", "uuid",
         ];
         let places: Vec<String> = types.into_iter().map(place).collect();
-        // Counted, so that their keys are free by then.
+        // Counting them forces the removals to run first, so that their keys are free.
         let removed = if after_removals { "WHERE (SELECT count(*) FROM removed) >= 0" } else { "" };
         format!(
             "INSERT INTO operations (id, tenant, kind, state, priority, attempt, revision,
@@ -211,7 +211,7 @@ fn remove<'a>(operations: &mut Operations<'a>, removals: &'a [Removal], stamp: S
     });
 }
 
-/// Lines of operations that are not written with them: the revision must be the stored one, and stay it.
+/// Checks operations that get lines but are not written: the revision must be the stored one, and remain it.
 fn check_current(operations: &mut Operations<'_>, batch: &Batch) {
     let written: HashSet<OperationId> =
         batch.writes.iter().map(|write| write.operation.id()).collect();
@@ -236,7 +236,7 @@ fn check_current(operations: &mut Operations<'_>, batch: &Batch) {
     operations.bind(|step| step.with(ids).with(revisions.collect::<Vec<_>>()));
 }
 
-/// Batches that take children: at these revisions, and they stay so until the commit. Others may add children as well.
+/// Checks batches that get children: their revisions must be these until the commit. Others may add children too.
 fn check_parents(operations: &mut Operations<'_>, parents: &[(OperationId, Revision)]) {
     let mut parents = parents.to_vec();
     parents.sort_unstable();

@@ -1,8 +1,8 @@
 //! Which other replicas are connected; with none, nothing is notified.
 //!
-//! Each replica keeps a row of its own, by the database's clock, and learns of the others when it does. One that comes
-//! tells all at once. Until they must have heard of it, it may miss what they do; the listener says so to
-//! its caller once that time is over. One that is gone may have died between a commit and telling of it.
+//! Each replica renews a row of its own, by the database's clock, and then reads the others. A new one notifies all at
+//! once. Until all must have heard of it, it may miss their changes; the listener reports that to its caller once that
+//! time is over. A replica that disappears may have died between a commit and its notification.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,16 +21,16 @@ use super::session::Session;
 use super::step::Step;
 use super::writer::Writer;
 
-/// How often a replica says that it is there.
+/// How often a replica renews its row.
 const RENEWAL: Duration = Duration::from_secs(4);
-/// After this time at the latest everybody knows of a replica that came.
+/// After this time every replica knows of a new one.
 pub(super) const KNOWN_AFTER: Duration = Duration::from_secs(10);
 
-/// A replica's knowledge of others.
+/// What a replica knows of the others.
 pub(super) struct Presence {
     replica: Uuid,
     is_alone: AtomicBool,
-    /// Rises when something is heard of others, so that an answer that is older says nothing.
+    /// Counts messages about other replicas, so that an older answer is not used.
     heard: AtomicU64,
     others: Mutex<HashSet<Uuid>>,
     writer: Arc<Writer>,
@@ -48,13 +48,13 @@ impl Presence {
         self.is_alone.load(Ordering::SeqCst)
     }
 
-    /// A replica connected, or may have connected unnoticed.
+    /// Notes that a replica connected, or may have connected unnoticed.
     pub(super) fn assume_others(&self) {
         self.heard.fetch_add(1, Ordering::SeqCst);
         self.is_alone.store(false, Ordering::SeqCst);
     }
 
-    /// Says that this replica is there. `is_new` tells the others at once.
+    /// Renews this replica's row. `is_new` also notifies the others.
     pub(super) async fn renew(&self, lookups: &Pool, is_new: bool) -> Result<(), StoreError> {
         let heard = self.heard.load(Ordering::SeqCst);
         let replica = self.replica;
@@ -82,17 +82,17 @@ impl Presence {
         Ok(())
     }
 
-    /// Keeps saying so until it is dropped.
+    /// Renews the row until the future is dropped.
     pub(super) async fn keep(self: Arc<Self>, lookups: Arc<Pool>) {
         let mut is_new = false;
         loop {
             sleep(RENEWAL).await;
-            // Who was away for long may have been forgotten.
+            // Replicas may have forgotten this one if it was not renewed for long.
             is_new = self.renew(&lookups, is_new).await.is_err();
         }
     }
 
-    /// The last word. Others see by the row what is left of it.
+    /// Deletes the row when this replica leaves.
     pub(super) async fn leave(&self, lookups: &Pool) {
         let replica = self.replica;
         let left = lookups.run(|session| async move {
@@ -102,7 +102,7 @@ impl Presence {
     }
 }
 
-/// How many others have said that they are there.
+/// The number of other replicas with a current row.
 pub(super) async fn others(session: Arc<Session>, replica: Uuid) -> Result<u64, StoreError> {
     let sql = "SELECT count(*) FROM replicas WHERE id <> $1 AND expires_at > now()";
     let found = session.query(sql, &[&replica]).await?;
@@ -110,7 +110,7 @@ pub(super) async fn others(session: Arc<Session>, replica: Uuid) -> Result<u64, 
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
-/// The others that there are.
+/// Renews the row; returns the other replicas.
 async fn renew(
     session: Arc<Session>,
     replica: Uuid,

@@ -1,7 +1,7 @@
-//! Progress of running attempts, left where other replicas find it.
+//! Progress of running attempts, published to other replicas.
 //!
-//! Each replica leaves what its own workers report, and takes it away when the attempt is over. What a
-//! replica that died has left is taken away by the others in time.
+//! Each replica publishes what its own workers report, and withdraws it when the attempt has ended. The others delete
+//! what a dead replica has published when it is old.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ pub(super) async fn leave(
     ours: Uuid,
     mut news: Vec<AttemptProgress>,
 ) -> Result<(), StoreError> {
-    // Rows are touched in one order by all.
+    // All replicas touch rows in the same order.
     news.sort_by_key(|it| it.id);
     let ids: Vec<Uuid> = news.iter().map(|it| uuid(it.id)).collect();
     let attempts: Vec<i64> = news.iter().map(|it| i64::from(it.attempt.0)).collect();
@@ -31,7 +31,7 @@ pub(super) async fn leave(
     let total: Vec<Option<i64>> = news.iter().map(|it| it.progress.total_units).collect();
     let messages: Vec<&[u8]> = news.iter().map(|it| it.progress.message.as_bytes()).collect();
     let reported: Vec<i64> = news.iter().map(|it| it.progress.at.micros()).collect();
-    // What another replica has heard since of the same attempt stays.
+    // Newer progress of the same attempt by another replica stays.
     let sql = format!(
         "INSERT INTO progress AS p ({COLUMNS}, replica, left_at)
          SELECT n.*, $8::uuid, now()
@@ -68,7 +68,7 @@ pub(super) async fn take_away(
     Ok(())
 }
 
-/// Other replicas' progress of these.
+/// Other replicas' progress of these operations.
 pub(super) async fn of(
     session: Arc<Session>,
     ours: Uuid,

@@ -1,4 +1,4 @@
-//! Reads other than lists. Each function is one statement's worth of work.
+//! Reads other than lists. Each function is about one statement.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -128,7 +128,7 @@ pub(super) async fn history(
         entries.push(HistoryEntry::Log(rows::log_line(query.id, row)?));
     }
     entries.sort_by_key(HistoryEntry::position);
-    // A line that came between the two reads may stand behind transitions that the first did not see.
+    // A line added between the two reads may follow transitions that the first one did not see.
     let last = events.last().map(|row| rows::event(query.id, row)).transpose()?;
     let seen = last.map_or(after.revision, |event| event.life.revision);
     entries.retain(|entry| entry.position().revision <= seen);
@@ -218,7 +218,7 @@ pub(super) async fn next_wake(session: Arc<Session>) -> Result<Option<Timestamp>
     Ok(row.try_get::<_, Option<i64>>(0)?.map(Timestamp::from_micros))
 }
 
-/// Goes from one tenant to the next, however much is queued of each.
+/// Jumps from one tenant to the next, however many operations each has queued.
 pub(super) async fn queues(
     session: Arc<Session>,
     kinds: Vec<Kind>,

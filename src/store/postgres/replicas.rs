@@ -1,4 +1,4 @@
-//! What the store does where several replicas share it.
+//! The store's calls for replicas that share it.
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -42,7 +42,7 @@ impl SharedStore for PostgresStore {
             let take_over = sessions::take_over(&take, self.replica);
             Work::of(vec![take_over, sessions::leases(take.session)])
         });
-        // It can be asked for again: whether this one is there makes no difference to that.
+        // The caller can retry: it makes no difference whether this one was written.
         let (taken, _) = taken.await.map_err(error::unavailable)?;
         let [found, leases] = taken.as_slice() else { return Ok(None) };
         if found.is_empty() {

@@ -1,4 +1,4 @@
-//! Rows as what they mean, and ids as rows have them.
+//! Decodes rows, and converts ids.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -12,12 +12,12 @@ use crate::operation::{
     TenantId, Timestamp, WorkerId,
 };
 
-/// An id as a column has it.
+/// An id as a column value.
 pub(super) fn uuid(id: OperationId) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
 }
 
-/// An operation of a row of [`OPERATION`](super::super::sql::columns::OPERATION).
+/// Decodes a row of [`OPERATION`](super::super::sql::columns::OPERATION).
 pub(super) fn operation(row: &Row) -> Result<Operation, StoreError> {
     let id = id(row, 0)?;
     let key: Option<&str> = get(id, row, 5)?;
@@ -36,12 +36,12 @@ pub(super) fn operation(row: &Row) -> Result<Operation, StoreError> {
     at_revision(operation, get(id, row, 8)?)
 }
 
-/// An event of its type and life.
+/// Decodes an event from its type and life.
 pub(super) fn event(id: OperationId, row: &Row) -> Result<Event, StoreError> {
     event_at(id, row, 0)
 }
 
-/// The same where it begins at a later column.
+/// Like [`event`], beginning at a later column.
 pub(super) fn event_at(id: OperationId, row: &Row, at: usize) -> Result<Event, StoreError> {
     let event_type = EventType::from_number(small(id, get::<i16>(id, row, at)?)?)
         .ok_or_else(|| codec::corrupt(id, "it has an event of no known type"))?;
@@ -103,7 +103,7 @@ fn corrupt(error: &tokio_postgres::Error) -> StoreError {
     StoreError::Corrupt(error.to_string())
 }
 
-/// A column's value. A value that is not of the type is damage.
+/// A column's value. A value of another type is damage.
 fn get<'a, T: FromSql<'a>>(id: OperationId, row: &'a Row, at: usize) -> Result<T, StoreError> {
     row.try_get(at).map_err(|error| codec::corrupt(id, error))
 }

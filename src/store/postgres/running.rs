@@ -1,8 +1,8 @@
-//! Limits of running attempts that replicas share: the replica that claims counts them while it has the tenant's lock.
+//! Limits on running attempts across replicas: the claiming replica counts them while it holds the tenant's lock.
 //!
-//! The lock is the claiming transaction's, which ends with the commit that starts what was claimed. So a replica that counts
-//! sees all that other replicas have started. No replica waits for it: a tenant that another replica is just claiming for is left
-//! to that one, for now.
+//! The lock belongs to the claiming transaction, which ends with the commit that starts the claimed operations. So a
+//! replica that counts sees all attempts that other replicas have started. No replica waits for the lock: while another
+//! replica claims for a tenant, that tenant is left to it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,18 +15,18 @@ use super::writer::Writer;
 use crate::operation::limits::{Place, RunningLimit};
 use crate::operation::{Kind, Operation, TenantId};
 
-/// How many attempts run at each place, and which queues were not claimed from to the end.
+/// How many attempts run at each place, and which queues were not fully claimed.
 #[derive(Debug, Default)]
 pub(super) struct Running {
     taken: HashMap<Place, u64>,
     limits: HashMap<(TenantId, Kind), Vec<RunningLimit>>,
-    /// Values of labels that have no place left: tenant, kind or none, label, value.
+    /// Label values without a free place: tenant, kind or none, label, value.
     full: Vec<(String, String, String, String)>,
 }
 
 impl Running {
-    /// Locks and counts what limits ask for, and lowers what is wanted to what there is room for. What may not be
-    /// claimed to the end is noted in `claimed`.
+    /// Takes the locks and counts for the wanted queues with limits, and reduces what is wanted to the free places.
+    /// Queues that may have more are noted in `claimed`.
     pub(super) async fn count(
         writer: &Writer,
         wanted: &mut Vec<Wanted>,
@@ -84,7 +84,7 @@ impl Running {
                 true => Some((row.try_get(3)?, row.try_get(4)?)),
                 false => None,
             };
-            // Batches count by themselves only.
+            // Batches count only towards limits of their own.
             let all = (!kind.is_of_batches()).then_some(None);
             for kind in all.into_iter().chain([Some(kind)]) {
                 let place = Place { tenant: tenant.clone(), kind, label: label.clone() };
@@ -98,7 +98,7 @@ impl Running {
         self.taken.get(place).copied().unwrap_or_default()
     }
 
-    /// How many of the queue may be claimed, whatever their labels.
+    /// How many operations of the queue may be claimed, whatever their labels.
     fn room(&self, wanted: &Wanted) -> u64 {
         let rooms = wanted.limits.iter().filter(|limit| limit.label.is_none()).map(|limit| {
             let kind = limit.of_kind.then(|| wanted.kind.clone());
@@ -108,7 +108,7 @@ impl Running {
         rooms.min().unwrap_or(u64::MAX)
     }
 
-    /// The values of labels of which no more may run in a queue.
+    /// The label values that may not run more often in a queue.
     fn full_in(
         &self,
         tenant: &TenantId,
@@ -135,7 +135,7 @@ impl Running {
         self.full = found;
     }
 
-    /// The queues in which something is passed over.
+    /// The queues in which operations are skipped.
     fn with_full(&self) -> Vec<(TenantId, Kind)> {
         let has_full = |(tenant, kind): &&(TenantId, Kind)| {
             self.full.iter().any(|(t, k, ..)| t == tenant.as_str() && k == kind.as_str())
@@ -143,12 +143,12 @@ impl Running {
         self.limits.keys().filter(has_full).cloned().collect()
     }
 
-    /// Values that have no place left, to be passed over.
+    /// Label values without a free place, whose operations are skipped.
     pub(super) fn full(&self) -> &[(String, String, String, String)] {
         &self.full
     }
 
-    /// Whether there is a place for the operation, which it takes then.
+    /// Takes the operation's places. Returns whether they were free.
     pub(super) fn take(&mut self, operation: &Operation, claimed: &mut Claimed) -> bool {
         let submission = &operation.submission;
         let key = (submission.tenant.clone(), submission.kind.clone());

@@ -1,10 +1,9 @@
-//! The schema's versions and how a database gets from one to the next.
+//! The schema's versions, and how a database is upgraded from one to the next.
 //!
-//! Replicas of two adjacent versions of longrun may run side by side, so a schema has two numbers:
-//! `version`, of the script that was run last, and `compatible_with`, the oldest program that may use it. A
-//! script that only adds what older programs need not know leaves the second as it was; any other
-//! script raises it to its own version, and older programs have to be stopped first. One that was not is refused when it
-//! makes its next writing connection.
+//! Replicas of two adjacent versions of longrun may run side by side, so a schema has two numbers: `version`, of the
+//! script that was run last, and `compatible_with`, the oldest program that may use it. A script that only adds what
+//! older programs need not know leaves the second unchanged; any other script raises it to its own version, and older
+//! programs must be stopped first. One that still runs is refused when it opens its next writing connection.
 
 use std::time::Duration;
 
@@ -15,10 +14,10 @@ use super::error::describe;
 use super::server::Server;
 use super::session::{Role, Session};
 
-/// A script that leads from the version of its position to the next.
+/// A script that upgrades from its position in the list to the next version.
 struct Migration {
     script: &'static str,
-    /// The oldest program that may use what it leads to.
+    /// The oldest program that may use the resulting schema.
     compatible_with: i32,
 }
 
@@ -58,11 +57,11 @@ const MIGRATIONS: [Migration; 9] = [
 /// The newest version that this program knows.
 const VERSION: i32 = MIGRATIONS.len() as i32;
 
-/// Of the lock under which one replica at a time runs scripts: "longrun\0" as a number.
+/// The lock under which one replica at a time runs scripts: "longrun\0" as a number.
 const LOCK: i64 = 0x6c6f_6e67_7275_6e00;
-/// How long others may take with their scripts.
+/// How long to wait for another replica's scripts.
 const WAITING: Duration = Duration::from_secs(120);
-/// The oldest server that is known to do.
+/// The oldest server that is known to work.
 const OLDEST_SERVER: i32 = 140_000;
 
 /// Makes sure that the database is longrun's, and brings its schema up to date.
@@ -80,7 +79,7 @@ pub(super) async fn migrate(server: &Server) -> Result<(), OpenError> {
     session.client.batch_execute(unbounded).await.map_err(lost)?;
     let migrating = async {
         session.query("SELECT pg_advisory_lock($1)", &[&LOCK]).await.map_err(lost)?;
-        // Another replica may have done it meanwhile.
+        // Another replica may have upgraded it meanwhile.
         let found = version(&session).await.map_err(lost)?;
         if is_enough(found, server)? {
             return Ok(());
@@ -108,7 +107,7 @@ pub(super) async fn migrate(server: &Server) -> Result<(), OpenError> {
 }
 
 impl Migration {
-    /// The script and the change of the version, all or nothing.
+    /// The script with the change of the version, in one transaction.
     fn sql(&self, version: i32) -> String {
         let Self { script, compatible_with } = self;
         format!(
@@ -123,8 +122,8 @@ impl Migration {
     }
 }
 
-/// Refuses a database whose schema a newer program has changed since this one started, in a way that this one must
-/// not write to.
+/// Refuses a database that a newer program has upgraded since this one started to a schema that this one must not
+/// write.
 pub(super) async fn check_compatible(session: &Session) -> Result<(), StoreError> {
     match version(session).await? {
         Some((version, compatible_with)) if compatible_with > VERSION => {
@@ -138,7 +137,7 @@ pub(super) async fn check_compatible(session: &Session) -> Result<(), StoreError
     }
 }
 
-/// Whether the database can be used as it is; an error if it cannot be used at all.
+/// Whether the schema is current; an error if the database cannot be used at all.
 fn is_enough(found: Option<(i32, i32)>, server: &Server) -> Result<bool, OpenError> {
     let Some((version, compatible_with)) = found else { return Ok(false) };
     if compatible_with > VERSION {

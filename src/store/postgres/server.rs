@@ -1,4 +1,4 @@
-//! The database server as it is to be reached, and the tasks of all connections to it.
+//! The database server, and the tasks of all connections to it.
 
 use std::future::poll_fn;
 use std::path::Path;
@@ -17,25 +17,25 @@ use super::error::describe;
 use super::tls;
 use super::url::{Encryption, Target};
 
-/// Longest time until a connection can be used.
+/// The time limit for opening a connection.
 pub(super) const CONNECTING: Duration = Duration::from_secs(4);
-/// How long a connection that is let go has to say so.
+/// How long a closed connection has to say goodbye to the server.
 const PARTING: Duration = Duration::from_millis(500);
-/// For each address of the server, unless the URL says otherwise.
+/// The time limit for each address of the server, unless the URL has another.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long sent bytes may stay unconfirmed, and when silence is looked into.
+/// How long sent bytes may stay unconfirmed, and after how long silence is probed.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const KEEPALIVE_RETRIES: u32 = 3;
 
-/// Where connections are made to.
+/// The database server.
 pub(super) struct Server {
     config: Config,
     tls: Option<MakeRustlsConnect>,
-    /// As it may be shown.
+    /// The server's name, without secrets.
     pub(super) name: String,
-    /// Every task of the store.
+    /// All tasks of the store.
     pub(super) tasks: TaskTracker,
     /// Cancelled when the store closes: nothing new begins.
     pub(super) closing: CancellationToken,
@@ -44,7 +44,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Reads the certificates, which blocks.
+    /// Reads the certificates; blocks.
     pub(super) fn new(target: Target) -> Result<Arc<Self>, String> {
         let Target { mut config, encryption, root_certificates, name } = target;
         if config.get_connect_timeout().is_none() {
@@ -53,7 +53,7 @@ impl Server {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(USER_TIMEOUT);
         }
-        // The library's default of two hours is no choice of anybody's.
+        // The library's default of two hours, which means that the URL does not set it.
         if config.get_keepalives_idle() == Duration::from_secs(2 * 60 * 60) {
             config.keepalives_idle(KEEPALIVE_IDLE);
         }
@@ -69,7 +69,7 @@ impl Server {
         if config.get_application_name().is_none() {
             config.application_name("longrun");
         }
-        // As everywhere, there is no encryption over sockets of this machine.
+        // As everywhere, connections over sockets of this machine are not encrypted.
         let is_local = config.get_hostaddrs().is_empty()
             && config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
         let encryption = if is_local { Encryption::Off } else { encryption };
@@ -90,8 +90,8 @@ impl Server {
         }))
     }
 
-    /// A new connection to the first address that takes writes, driven by a task until `open` is cancelled. The error
-    /// has what each address said.
+    /// Opens a connection to the first address that accepts writes; a task drives it until `open` is cancelled. The
+    /// error has the error of each address.
     pub(super) async fn connect(
         &self,
         open: CancellationToken,
@@ -139,7 +139,7 @@ impl Server {
         }
     }
 
-    /// Has the database stop what runs on a connection, which must be given up then: it may stop what comes next.
+    /// Has the database stop a connection's statement. Close the connection then: the next statement may be hit.
     pub(super) async fn stop(&self, token: CancelToken) {
         let stopping = async {
             match &self.tls {
@@ -147,14 +147,14 @@ impl Server {
                 Some(tls) => token.cancel_query(tls.clone()).await,
             }
         };
-        // What is not stopped so ends when its time is up.
+        // Otherwise the statement ends when its time is up.
         if let Ok(Err(error)) = timeout(CONNECTING, stopping).await {
             tracing::debug!(error = %describe(&error), "a list was not stopped");
         }
     }
 }
 
-/// Moves bytes until the connection ends, or a moment longer than it is held open.
+/// Moves bytes until the connection ends, or a moment after it was closed.
 async fn drive<S, T>(
     mut connection: Connection<S, T>,
     open: CancellationToken,

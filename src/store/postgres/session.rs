@@ -1,4 +1,4 @@
-//! One connection: how it is set up, its prepared statements.
+//! One connection: its settings and its prepared statements.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,28 +13,28 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::error::describe;
 use super::server::{CONNECTING, Server};
 
-/// Statements that a connection keeps prepared. Lists make new ones as filters come.
+/// The maximum number of prepared statements per connection. Lists make new ones as filters come.
 const STATEMENTS: usize = 128;
 
 /// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Writes, and what belongs to a write.
+    /// Writes, and reads that belong to a write.
     Write,
     /// Reads of a few rows by key.
     LookUp,
-    /// Lists, whose time limit is set apart.
+    /// Lists, whose time limit is set per list.
     List,
-    /// Reads of everything that there is, page by page, and what trims.
+    /// Full scans, page by page, and trimming.
     Scan,
     /// Notifications.
     Listen,
 }
 
 impl Role {
-    /// What is set on the server. Statements are made so that each goes through an index; the planner is kept
-    /// from being clever, because tables grow faster than its statistics. No role waits for a lock for more than a second:
-    /// a row that another program has locked costs its own operation a delay, and not the whole replica.
+    /// The settings on the server. Statements are written so that each uses an index; the planner gets no freedom,
+    /// because tables grow faster than its statistics. No role waits for a lock for more than a second: a row that
+    /// another program has locked delays its own operation, not the whole replica.
     fn settings(self) -> &'static str {
         match self {
             Self::Write => {
@@ -42,8 +42,8 @@ impl Role {
                  SET idle_in_transaction_session_timeout = '10s';
                  SET plan_cache_mode = force_generic_plan"
             }
-            // What is written here, that a replica is there, nobody rests on. Reads must not stand behind it in the line
-            // while it waits for a standby that is away.
+            // Writes here only say that a replica is present, and nothing depends on their durability. Otherwise reads
+            // would queue behind them while a standby is down.
             Self::LookUp => {
                 "SET statement_timeout = '4s'; SET lock_timeout = '1s';
                  SET plan_cache_mode = force_generic_plan; SET synchronous_commit = local"
@@ -68,7 +68,7 @@ const SETTINGS: &str = "SET jit = off; SET enable_seqscan = off; SET enable_bitm
 /// A connection. Dropping it closes it.
 pub(super) struct Session {
     pub(super) client: Client,
-    /// The server's process, which notifications carry.
+    /// The server's process id, which notifications carry.
     pub(super) pid: i32,
     statements: Mutex<LruCache<String, Statement>>,
     warnings: Arc<AtomicU64>,
@@ -118,7 +118,7 @@ impl Session {
         self.client.is_closed()
     }
 
-    /// How often the server has warned on this connection.
+    /// How many warnings the server has sent on this connection.
     pub(super) fn warnings(&self) -> u64 {
         self.warnings.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! Workers' sessions as rows: renewed, used, ended, taken over, and found when they have expired.
+//! Workers' sessions as rows: renewed, used, ended, taken over, and found when expired.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::session::Session;
 use super::step::Step;
 use crate::operation::{Kind, Scope, SessionId, TenantId, WorkerId};
 
-/// Microseconds since 1970 by the database's clock, which all replicas share: now, and when the transaction began,
-/// which alone can be compared by an index.
+/// Microseconds since 1970 by the database's clock, which all replicas share: the present time, and the transaction's
+/// begin, which alone can be compared by an index.
 const NOW: &str = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 const BEGAN: &str = "(extract(epoch FROM now()) * 1000000)::bigint";
 
-/// The tenant as it is stored: none is all.
+/// The tenant as stored; empty means all tenants.
 fn tenant(scope: &Scope) -> &str {
     match scope {
         Scope::All => "",
@@ -29,7 +29,7 @@ pub(super) fn uuid(id: SessionId) -> Uuid {
     Uuid::from_bytes(*id.as_bytes())
 }
 
-/// The statements that keep and use sessions: they come first, because they may refuse the batch.
+/// The statements that renew and use sessions. They come first, because they may refuse the batch.
 pub(super) fn claimed(changes: &SessionChanges, ours: Uuid) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
     if !changes.kept.is_empty() {
@@ -71,12 +71,12 @@ fn keep(kept: &[KeptSession], ours: Uuid) -> Step<'_> {
         )
 }
 
-/// Kinds as they are stored: none of them has a space.
+/// Kinds as stored: no kind has a space.
 fn joined(kinds: &[Kind]) -> String {
     kinds.iter().map(Kind::as_str).collect::<Vec<_>>().join(" ")
 }
 
-/// Sessions that other replicas keep, with how many attempts each runs.
+/// Sessions that other replicas own, with the number of attempts that each runs.
 pub(super) async fn others(
     session: Arc<Session>,
     ours: Uuid,
@@ -107,7 +107,7 @@ pub(super) async fn others(
     others.collect()
 }
 
-/// Locked, so that a replica that takes one over waits for this commit, and sees its leases.
+/// Locks the sessions, so that a replica that takes one over waits for this commit and sees its leases.
 fn use_them<'a>(used: &[SessionId], ours: Uuid) -> Step<'a> {
     let mut used: Vec<Uuid> = used.iter().map(|id| uuid(*id)).collect();
     used.sort_unstable();
@@ -122,8 +122,8 @@ fn use_them<'a>(used: &[SessionId], ours: Uuid) -> Step<'a> {
     .with(ours)
 }
 
-/// Ends those that are ours and those that this transaction has found expired, and so has locked. What holds
-/// a lease stays: without its session the lease could not be found lost.
+/// Ends this replica's sessions, and expired ones that this transaction has locked. Sessions with leases stay, because
+/// without its session a lease could not be found lost.
 pub(super) fn end<'a>(ended: &[SessionId], expired: Vec<Uuid>, ours: Uuid) -> Option<Step<'a>> {
     let delete = "DELETE FROM sessions AS s WHERE id = ANY($1) AND (replica = $2 OR id = ANY($3))
         AND NOT EXISTS (SELECT 1 FROM operations AS o WHERE o.session = s.id)";
@@ -131,7 +131,7 @@ pub(super) fn end<'a>(ended: &[SessionId], expired: Vec<Uuid>, ours: Uuid) -> Op
     (!ended.is_empty()).then(|| Step::new(delete).with(ended).with(ours).with(expired))
 }
 
-/// Takes the session over and returns its previous owner. A row for a session that exists.
+/// Takes the session over; returns a row with its previous owner if it exists.
 pub(super) fn take_over<'a>(take: &'a TakeOver, ours: Uuid) -> Step<'a> {
     let sql = format!(
         "WITH old AS (
@@ -151,8 +151,8 @@ pub(super) fn take_over<'a>(take: &'a TakeOver, ours: Uuid) -> Step<'a> {
         .with(micros(take.lease))
 }
 
-/// The leases of a session. This order is only that of the index by session; with the order by id alone
-/// PostgreSQL may walk through all operations.
+/// The leases of a session. Only the index by session has this order; ordered by id alone, PostgreSQL may read all
+/// operations.
 pub(super) fn leases<'a>(session: SessionId) -> Step<'a> {
     Step::new(
         "SELECT id, attempt FROM operations WHERE session >= $1 AND session <= $1
@@ -161,7 +161,7 @@ pub(super) fn leases<'a>(session: SessionId) -> Step<'a> {
     .with(uuid(session))
 }
 
-/// Sessions that no replica has kept, with some of their leases: a row for each lease, or one without.
+/// Sessions that no replica has renewed, with some of their leases: a row for each lease, or one without.
 pub(super) fn expired<'a>(most: usize, leases: usize) -> Step<'a> {
     let sql = format!(
         "WITH gone AS (
@@ -177,7 +177,7 @@ pub(super) fn expired<'a>(most: usize, leases: usize) -> Step<'a> {
     Step::new(sql).with(limit(most)).with(limit(leases))
 }
 
-/// Far less than the column holds, so that a time can be added.
+/// Clamped far below the column's maximum, so that a time can be added.
 fn micros(lease: Duration) -> i64 {
     i64::try_from(lease.as_micros()).unwrap_or(i64::MAX).min(i64::MAX / 2)
 }

@@ -1,4 +1,4 @@
-//! Statements with their values, and how one connection sends several without waiting in between.
+//! Statements with their values, sent on one connection without waiting in between.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -36,14 +36,14 @@ impl<'a> Step<'a> {
         self
     }
 
-    /// Runs it by itself.
+    /// Runs the statement by itself.
     pub(super) async fn run(&self, session: &Session) -> Result<Vec<Row>, Error> {
         let statement = session.prepare(&self.sql).await?;
         run(session, &statement, self).await
     }
 }
 
-/// The server's statement of each.
+/// The prepared statement of each step.
 pub(super) async fn prepare<'s, 'a: 's>(
     session: &Session,
     steps: impl Iterator<Item = &'s Step<'a>>,
@@ -58,11 +58,11 @@ pub(super) async fn prepare<'s, 'a: 's>(
     Ok(timeout(CONNECTING, prepared).await.map_err(|_| stalled())??)
 }
 
-/// A request that was sent, and its answer once it is there.
+/// A sent request, and its response once it has arrived.
 pub(super) type Sent<'a> =
     Pin<Box<MaybeDone<Pin<Box<dyn Future<Output = Result<Vec<Row>, Error>> + Send + 'a>>>>>;
 
-/// Sends a request; its answer is waited for later. The error of one that could not be sent is there at once.
+/// Sends a request without waiting for the response. If it cannot be sent, its error is there at once.
 pub(super) async fn send<'a>(
     request: impl Future<Output = Result<Vec<Row>, Error>> + Send + 'a,
 ) -> Sent<'a> {
@@ -77,12 +77,12 @@ pub(super) async fn send<'a>(
     sent
 }
 
-/// A statement without values that answers no rows.
+/// Runs a statement without values that returns no rows.
 pub(super) async fn control(session: &Session, sql: &str) -> Result<Vec<Row>, Error> {
     session.client.batch_execute(sql).await.map(|()| Vec::new())
 }
 
-/// The rows of a statement with a step's values.
+/// Runs a statement with a step's values; returns its rows.
 pub(super) async fn run(
     session: &Session,
     statement: &Statement,
@@ -93,7 +93,7 @@ pub(super) async fn run(
     session.client.query(statement, &params).await
 }
 
-/// The error of a database that was waited for too long.
+/// The error for a database that did not respond in time.
 pub(super) fn stalled() -> StoreError {
     StoreError::Unavailable("the database did not answer in time".to_owned())
 }

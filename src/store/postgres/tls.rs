@@ -61,7 +61,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, String> {
     if roots.is_empty() { Err(failed("has no certificate".to_owned())) } else { Ok(roots) }
 }
 
-/// `verify-ca`: any server with a certificate of the right authority, under whatever name.
+/// `verify-ca`: any server with a certificate of a trusted authority, whatever its name.
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
@@ -74,7 +74,7 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        // The name is what the library checks last.
+        // The library checks the name last.
         match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
         {
             Err(Error::InvalidCertificate(
@@ -107,7 +107,7 @@ impl ServerCertVerifier for AnyName {
     }
 }
 
-/// `require` and `prefer`: encrypted, and the server is not verified.
+/// `require` and `prefer`: encrypted, but the server is not verified.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

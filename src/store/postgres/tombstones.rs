@@ -1,4 +1,4 @@
-//! Tombstones: written with a removal or by a copy, forgotten from the oldest on.
+//! Tombstones: written with a removal or by a copy, deleted oldest first.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ fn one(row: &Row) -> Result<(OperationId, Tombstone), StoreError> {
     Ok((id, Tombstone { tenant, purged_at, forget_at }))
 }
 
-/// Those of removals that leave one, and those that come as they are; one that is there becomes the latest.
+/// Writes the tombstones of removals, and those of a copy; each replaces an earlier one and counts as the latest.
 pub(super) fn put(batch: &Batch) -> Option<Step<'_>> {
     let of_removals =
         batch.removals.iter().filter_map(|removal| Some((removal.id, removal.tombstone.as_ref()?)));
@@ -64,7 +64,7 @@ pub(super) fn put(batch: &Batch) -> Option<Step<'_>> {
     )
 }
 
-/// Those that another replica is forgetting are left to it.
+/// Skips tombstones that another replica is deleting.
 pub(super) fn forget<'a>(forget: Forget) -> Step<'a> {
     Step::new(
         "WITH oldest AS (SELECT n FROM tombstones ORDER BY n LIMIT $3 FOR UPDATE SKIP LOCKED)

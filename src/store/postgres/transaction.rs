@@ -10,42 +10,42 @@ use super::error::{describe, is_definite};
 use super::session::Session;
 use super::step::{Sent, Step, control, run, send};
 
-/// Longest time for a transaction. The server gives up a statement before that, and says so.
+/// The time limit of a transaction. The server stops a statement earlier, and reports it.
 pub(super) const TRANSACTION: Duration = Duration::from_secs(9);
-/// The least bandwidth for payloads on top of that, in bytes per second.
+/// The least bandwidth for payloads, in bytes per second; they add to the time limit.
 const BYTES_PER_SECOND: usize = 4 << 20;
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 
 /// The parts of a commit.
 pub(super) struct Work<'a> {
-    /// All of it or nothing.
+    /// Statements of the transaction, all or none.
     pub(super) steps: Vec<Step<'a>>,
-    /// Whether it uses the name that it was given.
+    /// Whether the commit uses the name that it was given.
     pub(super) is_named: bool,
-    /// What is said to others once it is committed. Within the transaction it would make all replicas' commits wait
-    /// for each other.
+    /// The notification after the commit. Within the transaction it would make all replicas' commits wait for each
+    /// other.
     pub(super) tell: Option<Step<'a>>,
-    /// How much there is to send beside rows.
+    /// The bytes to send beside rows.
     pub(super) bytes: usize,
 }
 
 impl<'a> Work<'a> {
-    /// Statements without effect on other replicas.
+    /// Statements without notifications.
     pub(super) fn of(steps: Vec<Step<'a>>) -> Self {
         Self { steps, is_named: false, tell: None, bytes: 0 }
     }
 }
 
-/// How a transaction ended.
+/// A transaction's outcome.
 pub(super) enum Outcome {
-    /// With the rows of every statement, and whether others were told.
+    /// The rows of every statement, and whether others were notified.
     Committed(Vec<Vec<Row>>, bool),
     RolledBack(Error),
     Unknown(String),
 }
 
-/// The whole of a transaction, or its rest, and what is said behind it.
+/// Runs a whole transaction, or the rest of an open one, and then the notification.
 pub(super) async fn transact(
     session: &Session,
     is_open: bool,
@@ -61,7 +61,7 @@ pub(super) async fn transact(
     for (step, statement) in work.steps.iter().zip(statements) {
         sent.push(send(run(session, statement, step)).await);
     }
-    // What could not be sent did not fail on the server, so that a COMMIT would commit the others.
+    // A statement that could not be sent did not fail on the server, so a COMMIT would commit the others.
     let is_sent = sent.iter().all(|sent| !matches!(&**sent, MaybeDone::Done(Err(_))));
     let last = sent.len();
     sent.push(send(control(session, if is_sent { "COMMIT" } else { "ROLLBACK" })).await);
@@ -73,17 +73,17 @@ pub(super) async fn transact(
             sent.as_mut().await;
         }
     };
-    // What has no answer by then is seen below.
+    // Missing responses are handled below.
     let limit = TRANSACTION + Duration::from_secs((work.bytes / BYTES_PER_SECOND) as u64);
     let _ = timeout(limit, answered).await;
 
     let mut rows = Vec::with_capacity(work.steps.len());
     for (at, mut sent) in sent.into_iter().enumerate() {
         match sent.as_mut().take_output() {
-            // It is committed by now.
+            // The transaction is committed by now.
             answer if at > last => return Outcome::Committed(rows, matches!(answer, Some(Ok(_)))),
             None => return Outcome::Unknown("the database did not answer a commit".to_owned()),
-            // The only warning that there can be: it is committed here, but not confirmed by the standbys.
+            // The only possible warning: committed on this server, but not confirmed by the standbys.
             Some(Ok(_)) if at == last && session.warnings() != warnings => {
                 let why = "the database committed, but its wait for a standby was cancelled";
                 return Outcome::Unknown(why.to_owned());

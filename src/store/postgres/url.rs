@@ -1,7 +1,7 @@
-//! What a URL says: `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?PARAMETERS`.
+//! Parses URLs: `postgres://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?PARAMETERS`.
 //!
-//! What libpq knows of encryption and the library does not is read here; the rest is the library's. No
-//! message has the password.
+//! Handles the encryption parameters of libpq that the library lacks; the library handles the rest. No message contains
+//! the password.
 
 use tokio_postgres::Config;
 
@@ -10,32 +10,32 @@ use tokio_postgres::Config;
 pub(super) enum Encryption {
     /// Never.
     Off,
-    /// If the server can, without checking it.
+    /// If the server supports it, without checking the server.
     Preferred,
     /// Always, without checking the server.
     Required,
-    /// Always, with a server whose certificate is of a known authority, and of its host if that is said.
+    /// Always, with a server whose certificate is of a trusted authority, and of its host if `host` is set.
     Verified {
         /// Whether the certificate must have the host's name.
         host: bool,
     },
 }
 
-/// Where to connect to, and how.
+/// The server to connect to, and the connection's settings.
 pub(super) struct Target {
     pub(super) config: Config,
     pub(super) encryption: Encryption,
-    /// A file of certificates.
+    /// The file of trusted root certificates.
     pub(super) root_certificates: Option<String>,
-    /// Hosts and database, for people.
+    /// Hosts and database, for messages.
     pub(super) name: String,
 }
 
 impl Target {
     pub(super) fn parse(url: &str) -> Result<Self, String> {
         let (address, parameters) = url.split_once('?').unwrap_or((url, ""));
-        // The library takes all before the first @ for user and password, and the rest of a password for a host to
-        // ask for, or for parameters that we would not see.
+        // The library takes everything before the first @ for user and password. The rest of a password would become a
+        // host to resolve, or parameters that this check would not see.
         let is_misread = match address.matches('@').count() {
             0 => parameters.contains('@'),
             count => count > 1,
@@ -53,8 +53,7 @@ impl Target {
                 _ => others.push(parameter),
             }
         }
-        // As in libpq, certificates that are named are used, and `system` stands for those of the
-        // system.
+        // As in libpq: certificates that are named are used, and `system` means the system's.
         let is_named = root_certificates.is_some();
         let root_certificates = root_certificates.filter(|file| file != "system");
         let encryption = match sslmode {
@@ -75,13 +74,13 @@ impl Target {
             others => format!("{address}?{}", others.join("&")),
         };
         let mut config: Config = rest.parse().map_err(|error| {
-            // What stands behind the first colon names the parameter, never its value.
+            // The text up to the first colon names the parameter, never its value.
             let error: tokio_postgres::Error = error;
             let cause = error.into_source().map(|cause| cause.to_string());
             format!("the URL cannot be read: {}", cause.unwrap_or_default())
         })?;
         if config.get_hosts().is_empty() {
-            // The library makes no encrypted connection to what has no name.
+            // The library makes no encrypted connection without a host name.
             for address in config.get_hostaddrs().to_vec() {
                 config.host(address.to_string());
             }
@@ -144,7 +143,7 @@ mod tests {
         assert_eq!(target.name, "postgres://a:1,b:2/jobs");
     }
 
-    /// A name of which TLS can be asked.
+    /// A name for TLS.
     #[test]
     fn an_address_is_its_own_name() {
         let target = Target::parse("postgres://me@/jobs?hostaddr=10.0.0.1&port=7").unwrap();

@@ -1,4 +1,4 @@
-//! A batch as statements: a handful, however large it is, each over arrays.
+//! A batch as a handful of statements, however large it is, each over arrays.
 
 use uuid::Uuid;
 
@@ -10,9 +10,9 @@ use super::step::Step;
 use super::{log, operations, tombstones};
 use crate::operation::{Event, OperationId};
 
-/// Bytes of large payloads in one statement.
+/// The maximum size of large payloads in one statement, in bytes.
 const PAYLOAD_BYTES: usize = 32 << 20;
-/// Longest value of a label that is looked up, which is as long as a client's can be.
+/// The longest indexed value of a label, which is also the longest that a client can send.
 const LABEL_BYTES: usize = 1_020;
 
 /// The statements for the batch, except session rows and notifications.
@@ -38,13 +38,13 @@ pub(super) fn steps(batch: &Batch, stamp: Stamp) -> Vec<Step<'_>> {
     steps
 }
 
-/// How much there is to send beside rows.
+/// The bytes to send beside rows.
 pub(super) fn payload_bytes(batch: &Batch) -> usize {
     let payloads = batch.writes.iter().flat_map(|write| [&write.input, &write.result]);
     payloads.flatten().map(|data| data.len()).sum()
 }
 
-/// Everything of removed operations that is in other tables.
+/// Removes the rows of removed operations in other tables.
 fn remove_parts(removals: &[Removal]) -> Step<'_> {
     Step::new(
         "WITH labels AS (DELETE FROM labels WHERE id = ANY($1)),
@@ -73,7 +73,7 @@ fn labels<'a>(writes: &[&'a Write]) -> Option<Step<'a>> {
     (!writes.iter().all(|write| write.operation.submission.labels.is_empty())).then(step)
 }
 
-/// A value as it can be in an index. No client's label is changed by this.
+/// A label's value as indexed. No client's label is changed by this.
 fn label_value(value: &str) -> String {
     let mut value = value.replace('\0', "\u{fffd}");
     crate::operation::log::truncate(&mut value, LABEL_BYTES);
@@ -116,7 +116,7 @@ fn put_payloads<'a>(rows: &[(Uuid, i16, &'a [u8])]) -> Step<'a> {
     .with(rows.iter().map(|(.., data)| *data).collect::<Vec<_>>())
 }
 
-/// The objects that come with writes: an input's with a new operation, a result's with the end.
+/// The objects of writes: the input's with a new operation, the result's with its end.
 fn objects(writes: &[Write]) -> Option<Step<'_>> {
     let (mut ids, mut of) = (vec![], vec![]);
     for write in writes {

@@ -1,9 +1,9 @@
-//! The one connection that writes: its transactions, and what is known of how they ended.
+//! The one writing connection: its transactions, and their outcome.
 //!
-//! A commit is one round trip: all statements are sent at once, and an error in one turns the COMMIT behind it into
-//! a ROLLBACK. Commits that change operations have names; each connection is a writer of its own. What became of a
-//! commit whose answer was lost, its name tells. The connection also holds an advisory lock of this replica's own,
-//! so that of two connections of a replica the older is ended, with all that it has locked.
+//! A commit is one round trip: all statements are sent at once, and an error in one turns the following COMMIT into a
+//! ROLLBACK. Commits that change operations have names; each connection is a writer of its own. The name of a commit
+//! whose response was lost shows its outcome. The connection also holds an advisory lock of this replica's own, so that
+//! of two connections of a replica the older is ended, with all its locks.
 
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -23,29 +23,29 @@ use super::step::{Step, prepare, stalled};
 use super::transaction::{self, Outcome, TRANSACTION, Work, query_open};
 use super::{log, schema};
 
-/// How often a new connection looks whether the old one is gone.
+/// How often a new connection checks whether the old one is gone.
 const LOOKING: Duration = Duration::from_millis(50);
 
 /// The writing connection.
 pub(super) struct Writer {
     server: Arc<Server>,
     replica: Uuid,
-    /// The server's process of the connection, 0 while there is none: what notifications of our own carry.
+    /// The server's process id of the connection, 0 without one; this replica's own notifications carry it.
     pub(super) pid: AtomicI32,
     is_silent: AtomicBool,
     held: Mutex<Option<Held>>,
-    /// The name of the last commit, if it is not known whether that happened. Locked while `held` is.
+    /// The name of the last commit if its outcome is unknown. Locked while `held` is.
     in_doubt: std::sync::Mutex<Option<(log::Writer, Stamp)>>,
 }
 
 struct Held {
     session: Session,
-    /// The connection as a writer, and the last name that it has used.
+    /// The connection's writer, and its last used name.
     writer: log::Writer,
     last: Stamp,
     /// Whether a transaction is open.
     is_open: bool,
-    /// Expired sessions that it has locked.
+    /// Expired sessions that the open transaction has locked.
     expired: Vec<Uuid>,
 }
 
@@ -61,15 +61,15 @@ impl Writer {
         }
     }
 
-    /// Makes the connection.
+    /// Opens the connection.
     pub(super) async fn connect(&self) -> Result<(), StoreError> {
         let mut held = self.held.lock().await;
         *held = Some(self.take(held.take()).await?);
         Ok(())
     }
 
-    /// Commits work, in the open transaction if there is one. It is made of the sessions that this transaction has
-    /// found expired, and of the name that it may use. Answers the rows, and the name if it was used.
+    /// Commits, in the open transaction if there is one. `work` gets the expired sessions that this transaction has
+    /// found, and the name that it may use. Returns the rows, and the name if it was used.
     pub(super) async fn commit<'a>(
         &self,
         work: impl FnOnce(Vec<Uuid>, Stamp) -> Work<'a>,
@@ -100,8 +100,8 @@ impl Writer {
         }
     }
 
-    /// Ends the doubt about the last commit by claiming its name on a connection that is there, and answers the name
-    /// if it happened. Without a doubt the next name is used up.
+    /// Resolves the last commit by claiming its name on a working connection; returns the name if the commit was
+    /// written. Without a doubt it uses up the next name.
     pub(super) async fn settle(&self, tell: Option<Step<'_>>) -> Result<Option<Stamp>, StoreError> {
         self.roll_back().await?;
         let mut slot = self.held.lock().await;
@@ -116,21 +116,21 @@ impl Writer {
                 None => return Err(error.into()),
             },
             Outcome::RolledBack(error) => return Err(unavailable(of_commit(error))),
-            // This may have taken the name: that will be seen.
+            // This may have taken the name; the next try will see that.
             Outcome::Unknown(why) => return Err(StoreError::Unavailable(why)),
         };
         if let Some(held) = slot.as_mut().filter(|held| held.last.next() == stamp) {
             held.last = stamp;
         }
         if was_committed {
-            // It is visible, and may not have waited for its standby. What is durable behind it makes it so.
+            // The commit is visible, but perhaps not on its standby yet. A later durable commit guarantees that.
             self.write_nothing(&mut slot).await?;
         }
         self.set_in_doubt(None);
         Ok(was_committed.then_some(stamp))
     }
 
-    /// Uses the next name up, durably.
+    /// Uses up the next name, durably.
     async fn write_nothing(&self, slot: &mut Option<Held>) -> Result<(), StoreError> {
         let held = self.take(slot.take()).await?;
         let stamp = held.last.next();
@@ -151,14 +151,14 @@ impl Writer {
         *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner) = stamp;
     }
 
-    /// One transaction, after which the connection is back in its place if it can still be used.
+    /// Runs one transaction; then puts the connection back if it can still be used.
     async fn transact(
         &self,
         slot: &mut Option<Held>,
         mut held: Held,
         work: Work<'_>,
     ) -> Result<Outcome, StoreError> {
-        // Of what is lost from here on, `held` is dropped and the connection with it.
+        // If this fails, `held` is dropped and the connection is closed.
         let statements = prepare(&held.session, work.steps.iter().chain(&work.tell)).await?;
         let outcome = transaction::transact(&held.session, held.is_open, &work, &statements).await;
         held.is_open = false;
@@ -171,23 +171,23 @@ impl Writer {
         Ok(outcome)
     }
 
-    /// Whether something was committed, or may have been, of which others were not told.
+    /// Whether something was committed, or may have been, without a notification; resets that.
     pub(super) fn take_silence(&self) -> bool {
         self.is_silent.swap(false, Ordering::SeqCst)
     }
 
-    /// Others have not been told of something.
+    /// Notes that others were not notified of something.
     pub(super) fn be_silent(&self) {
         self.is_silent.store(true, Ordering::SeqCst);
     }
 
-    /// Runs statements in a transaction that the next commit ends. The first of them is the one that locks.
+    /// Runs statements in a transaction that the next commit ends. Only the first one locks rows.
     pub(super) async fn query(&self, steps: &[Step<'_>]) -> Result<Vec<Vec<Row>>, StoreError> {
         let mut slot = self.held.lock().await;
         let mut held = self.take(slot.take()).await?;
         let statements = prepare(&held.session, steps.iter()).await?;
         let queried = query_open(&held.session, held.is_open, steps, &statements);
-        // Closing the connection rolls back what is open.
+        // Closing the connection rolls back an open transaction.
         let rows = timeout(TRANSACTION, queried).await.map_err(|_| stalled())??;
         let has_found = rows.first().is_some_and(|found| !found.is_empty());
         if !has_found && !held.is_open {
@@ -200,21 +200,21 @@ impl Writer {
         Ok(rows)
     }
 
-    /// Remembers that the open transaction has locked these sessions. One that was rolled back locks none.
+    /// Notes that the open transaction has locked these sessions, unless it was rolled back.
     pub(super) async fn found_expired(&self, sessions: impl IntoIterator<Item = Uuid>) {
         if let Some(held) = self.held.lock().await.as_mut().filter(|held| held.is_open) {
             held.expired.extend(sessions);
         }
     }
 
-    /// Ends what was left open, without committing it.
+    /// Rolls back the open transaction, if any.
     pub(super) async fn roll_back(&self) -> Result<(), StoreError> {
         let mut slot = self.held.lock().await;
         let Some(mut held) = slot.take() else { return Ok(()) };
         if held.is_open {
             match timeout(TRANSACTION, held.session.client.batch_execute("ROLLBACK")).await {
                 Ok(Ok(())) => {}
-                // Closing the connection does it as well.
+                // Closing the connection rolls back as well.
                 Ok(Err(_)) | Err(_) => return Ok(()),
             }
             held.is_open = false;
@@ -225,12 +225,12 @@ impl Writer {
     }
 
     pub(super) async fn close(&self) {
-        // What is locked is free at once, not when the server notices that nobody is there.
+        // Frees locks at once, not when the server notices that the client is gone.
         let _ = self.roll_back().await;
         *self.held.lock().await = None;
     }
 
-    /// The connection if it lives, else a new one.
+    /// The connection if it works, else a new one.
     async fn take(&self, held: Option<Held>) -> Result<Held, StoreError> {
         if self.server.closing.is_cancelled() {
             return Err(closed());
@@ -254,7 +254,7 @@ impl Writer {
         Ok(Held { session, writer, last, is_open: false, expired: Vec::new() })
     }
 
-    /// Waits until the server knows of no other connection of this replica, after ending those that are.
+    /// Ends other connections of this replica, and waits until the server has none.
     async fn lock(&self, session: &Session) -> Result<(), StoreError> {
         let key = self.lock_key();
         loop {
@@ -269,7 +269,7 @@ impl Writer {
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
                    AND classid = (($1::bigint >> 32) & 4294967295)::oid
                    AND objid = ($1::bigint & 4294967295)::oid AND objsubid = 1";
-            // Where that is forbidden, the server notices in its own time that nobody is there.
+            // If that is forbidden, the server notices in its own time that the client is gone.
             if let Err(error) = session.query(end, &[&key]).await {
                 tracing::debug!(error = %describe(&error), "an old connection cannot be ended");
             }

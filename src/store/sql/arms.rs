@@ -1,9 +1,8 @@
-//! The arms of a list: ranges of one index each, in the list's order or few enough to be sorted.
+//! The arms of a list: each a range of one index, in the list's order or small enough to be sorted.
 //!
-//! SQLite is told the index by its name. PostgreSQL cannot be told, and its guess by statistics can be wrong
-//! by any factor; so it is asked for an order that only that index has: the range is a comparison
-//! of rows rather than of columns with constants, which it would take out of the order, and the filter is
-//! hidden from it.
+//! SQLite is told the index by name. PostgreSQL cannot be told, and its guess by statistics can be wrong by any factor;
+//! so the statement asks for an order that only that index has: the range compares rows rather than columns with
+//! constants (which PostgreSQL would remove from the order), and the filter is hidden from the planner.
 
 use super::super::{ListQuery, OrderBy};
 use super::params::{Dialect, Params};
@@ -14,15 +13,15 @@ use crate::operation::{OperationId, StateName, Timestamp};
 pub(super) struct Arms<'a> {
     pub(super) dialect: Dialect,
     pub(super) query: &'a ListQuery,
-    /// `None` for all tenants.
+    /// `None`: all tenants.
     pub(super) tenant: Option<String>,
     pub(super) limit: String,
     pub(super) matches: String,
     pub(super) range: Range,
 }
 
-/// An index of operations, and which of them are in it. That is said in every arm, because a partial index is only taken
-/// for its very condition.
+/// An index of operations, and its condition. Every arm repeats the condition, because a partial index is used only for
+/// exactly its own condition.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Index {
     name: &'static str,
@@ -49,25 +48,25 @@ const CHILDREN: Index = Index { name: "operations_children", of: "o.parent IS NO
 const ENDED: Index = Index { name: "operations_ended", of: "o.state >= 4 AND o.revision > 0" };
 
 impl Index {
-    /// The table, to be looked up through it.
+    /// The table, looked up through this index.
     fn table(self, dialect: Dialect) -> String {
         format!("operations AS o {}", dialect.through(self.name))
     }
 }
 
 impl Arms<'_> {
-    /// By id, of any kind.
+    /// Arms by id, for all kinds.
     pub(super) fn states(&self, states: &[StateName]) -> Vec<String> {
         let arms = through_states(states).into_iter();
         arms.map(|(index, state)| self.by_id(index, self.of_state(state))).collect()
     }
 
-    /// By id, of all tenants.
+    /// The arm by id for all tenants.
     pub(super) fn all(&self) -> String {
         self.by_id(ALL, self.index_range(Vec::new()))
     }
 
-    /// By id, of one kind. Of what runs all kinds are looked at: workers do not hold so much of it.
+    /// Arms by id, for one kind. For running operations they read all kinds, because workers hold few of them.
     pub(super) fn kind(
         &self,
         kind: &str,
@@ -88,7 +87,7 @@ impl Arms<'_> {
         arms
     }
 
-    /// The children of a batch, by id.
+    /// Arms by id for the children of a batch.
     pub(super) fn children(
         &self,
         parent: OperationId,
@@ -102,7 +101,7 @@ impl Arms<'_> {
         arms.collect()
     }
 
-    /// By end. None of those that are not done if they are all before the page.
+    /// Arms by end time. Unfinished operations are left out if they all come before the page.
     pub(super) fn ends(&self, states: &[StateName]) -> Vec<String> {
         let (done, active): (Vec<StateName>, Vec<_>) = states.iter().partition(|it| it.is_done());
         let mut bounds = self.range.ids.clone();
@@ -112,7 +111,7 @@ impl Arms<'_> {
             self.in_order(ENDED, &range.within(self.dialect, &bounds), &range)
         });
         let mut arms: Vec<String> = done.collect();
-        // What is not done has one and the same end, so that the indexes by id are in order.
+        // Unfinished operations all have the same end time, so the indexes by id are in order.
         match self.query.after {
             Some(after) if after.end_time == Timestamp::MAX => {
                 bounds.extend(self.range.behind_id.clone());
@@ -145,7 +144,7 @@ impl Arms<'_> {
         self.sorted(&from, &range.within(dialect, &self.sorted_bounds()), &range)
     }
 
-    /// How the page is in order.
+    /// The order of the page.
     pub(super) fn order(&self, ended_at: &str, id: &str) -> String {
         let direction = self.direction();
         match self.query.order.by {
@@ -166,7 +165,7 @@ impl Arms<'_> {
         IndexRange::of_tenant(self.tenant.clone(), of)
     }
 
-    /// An arm of an index by id.
+    /// An arm by id: in order, or sorted if the list is by end time.
     fn by_id(&self, index: Index, range: IndexRange) -> String {
         if self.query.order.by == OrderBy::CreateTime {
             return self.in_order(index, &range.within(self.dialect, &self.range.ids), &range);
@@ -180,7 +179,7 @@ impl Arms<'_> {
         self.page(&index.table(self.dialect), &within, range)
     }
 
-    /// What is in order.
+    /// An arm that is in order.
     fn page(&self, from: &str, within: &str, range: &IndexRange) -> String {
         let Self { dialect, limit, .. } = self;
         let (found, direction) = (self.found(from, within, range), self.direction());
@@ -188,7 +187,7 @@ impl Arms<'_> {
         format!("SELECT * FROM ({found} ORDER BY {order} LIMIT {limit}) AS arm")
     }
 
-    /// What is not in order is found first, and then sorted.
+    /// An arm that is not in order: found first, then sorted.
     fn sorted(&self, from: &str, within: &str, range: &IndexRange) -> String {
         let limit = &self.limit;
         let found = self.found(from, within, range);
@@ -219,7 +218,7 @@ impl Arms<'_> {
         )
     }
 
-    /// The filter, so that nothing is concluded from it.
+    /// The filter, hidden so that the planner concludes nothing from it.
     fn matches(&self) -> String {
         match self.dialect {
             Dialect::Sqlite => self.matches.clone(),
@@ -227,7 +226,7 @@ impl Arms<'_> {
         }
     }
 
-    /// The column by which the row is found again, if that is not its id.
+    /// The column by which the row is looked up again, if that is not its id.
     fn row(&self) -> String {
         match self.dialect.row() {
             "id" => String::new(),
@@ -236,8 +235,8 @@ impl Arms<'_> {
     }
 }
 
-/// How operations in these states are found by id. What is queued is found among all that is not done: what runs is
-/// never so much that it is in the way.
+/// The indexes for operations in these states by id. Queued operations are found among all unfinished ones, because the
+/// running ones are never many.
 fn through_states(states: &[StateName]) -> Vec<(Index, Option<StateName>)> {
     let is_queued = states.contains(&StateName::Queued);
     let queued = is_queued.then_some((ACTIVE, None));
@@ -252,7 +251,7 @@ fn number(state: StateName) -> String {
     state.number().to_string()
 }
 
-/// Counts a tenant's operations of a kind, up to `most`; of those that run only what they are with others.
+/// Counts a tenant's operations of a kind, up to `most`; running ones of all kinds together.
 pub(super) fn count_kind(
     dialect: Dialect,
     tenant: Option<&str>,
@@ -267,7 +266,7 @@ pub(super) fn count_kind(
     count(dialect, &ranges, &[], most)
 }
 
-/// Counts a tenant's operations within these bounds of their ids, up to `most`.
+/// Counts a tenant's operations between these ids, up to `most`.
 pub(super) fn count_ids(
     dialect: Dialect,
     tenant: Option<&str>,

@@ -5,18 +5,18 @@ use crate::operation::filter::{
 };
 use crate::operation::{OperationId, StateName, Timestamp};
 
-/// What every match of a filter has, as far as an index can find it. The filter may ask for more.
+/// Properties that every match of a filter has and an index can find. The filter may require more.
 #[derive(Debug, PartialEq)]
 pub(in crate::store) struct Bounds<'a> {
-    /// States that a match may have.
+    /// The states that a match may have.
     pub(in crate::store) states: Vec<StateName>,
-    /// The kind that it must have.
+    /// The kind that a match must have.
     pub(in crate::store) kind: Option<&'a str>,
-    /// The batch that it must be a child of.
+    /// The batch that a match must be a child of.
     pub(in crate::store) parent: Option<OperationId>,
-    /// Labels that it must have, with the value if that is certain too.
+    /// The labels that a match must have, with the value if that is certain too.
     pub(in crate::store) labels: Vec<(&'a str, Option<&'a str>)>,
-    /// The earliest time at which it can have been submitted.
+    /// The earliest time at which a match can have been submitted.
     pub(in crate::store) created_from: Option<Timestamp>,
     /// The latest such time.
     pub(in crate::store) created_to: Option<Timestamp>,
@@ -71,7 +71,7 @@ impl<'a> Bounds<'a> {
     }
 }
 
-/// Whether `node` holds of operations in `state`, if that can be said from the state alone.
+/// Whether `node` holds for operations in `state`, if the state alone decides.
 fn holds_in(node: &Expr, state: StateName) -> Option<bool> {
     match node {
         Expr::All(parts) => {

@@ -1,4 +1,4 @@
-//! The columns of a row, beside its bytes.
+//! The columns of a row other than its bytes.
 
 use super::super::{PayloadRole, StoreError, codec};
 use crate::operation::{Operation, Timestamp};
@@ -6,16 +6,15 @@ use crate::operation::{Operation, Timestamp};
 /// The columns of the table `operations AS o` that make an operation.
 pub(in crate::store) const OPERATION: &str = "o.id, o.tenant, o.kind, o.priority, o.created_at, \
                                               o.idempotency_key, o.submission, o.life, o.revision";
-/// How many columns these are.
+/// The number of these columns.
 pub(in crate::store) const OPERATION_COLUMNS: usize = 9;
-/// What an unfinished operation is read from, of the same table. What was written before `may_start_at` was has the time
-/// of its submission where it could start at once.
+/// The columns of an unfinished operation, from the same table. Rows older than `may_start_at` have the time of their
+/// submission if they could start at once.
 pub(in crate::store) const UNFINISHED: &str = "o.id, o.tenant, o.kind, o.priority, \
      CASE WHEN o.not_before <= o.created_at THEN 0 ELSE o.not_before END, \
      o.session, o.worker, o.attempt";
 
-/// Payloads up to this size are in the operation's own row; larger ones would be copied by every
-/// transition.
+/// The largest payload that is stored in the operation's own row, in bytes; every transition would copy larger ones.
 const INLINE_BYTES: usize = 2 * 1024;
 
 /// The columns that transitions change.
@@ -53,8 +52,8 @@ impl<'a> Changing<'a> {
     }
 }
 
-/// The operation, unless the column beside it says that it is at another revision: a write that names the one would
-/// never replace the other.
+/// The operation, unless the revision's column contradicts it: a write that expects the one revision would never
+/// replace the other.
 pub(in crate::store) fn at_revision(
     operation: Operation,
     revision: i64,
@@ -74,7 +73,7 @@ pub(in crate::store) fn role_number(role: PayloadRole) -> u8 {
     }
 }
 
-/// Integers of SQL are signed; nothing that is counted here comes near their end.
+/// SQL's integers are signed; no count here comes near their limit.
 pub(in crate::store) fn number(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
@@ -83,12 +82,12 @@ pub(in crate::store) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
-/// The payload if it is for the operation's own row.
+/// The payload if it belongs in the operation's own row.
 pub(in crate::store) fn inline(payload: Option<&[u8]>) -> Option<&[u8]> {
     payload.filter(|data| data.len() <= INLINE_BYTES)
 }
 
-/// The payload if it is for a row of its own.
+/// The payload if it belongs in a row of its own.
 pub(in crate::store) fn apart(payload: Option<&[u8]>) -> Option<&[u8]> {
     payload.filter(|data| data.len() > INLINE_BYTES)
 }

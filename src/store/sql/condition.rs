@@ -1,7 +1,7 @@
 //! Filters as SQL conditions on `operations AS o`.
 //!
-//! A condition says exactly what [`Filter::matches`] says; it is never NULL, so that NOT means what
-//! it means there. Values are bound, never written into the text.
+//! A condition matches exactly what [`Filter::matches`] matches; it is never NULL, so that NOT has the same meaning.
+//! Values are bound, never written into the text.
 
 use super::params::{Dialect, Params};
 use crate::operation::OperationId;
@@ -9,7 +9,7 @@ use crate::operation::filter::{
     Comparison, Expr, Filter, LabelTest, NumberField, ParentTest, Pattern, Test, TimeField,
 };
 
-/// The condition that holds where the filter matches.
+/// The condition for the filter.
 pub(in crate::store) fn condition(filter: &Filter, params: &mut Params) -> String {
     filter.root().map_or_else(|| "TRUE".to_owned(), |root| expr(root, params))
 }
@@ -87,7 +87,7 @@ fn pattern_condition(column: &str, is: bool, pattern: &Pattern, params: &mut Par
     let dialect = params.dialect();
     match pattern {
         Pattern::Exact(text) => format!("{column} {compare} {}", params.add(text.clone())),
-        // Bound, because SQLite finds no way through an index for what it sees to be false.
+        // Bound, because SQLite uses no index for a condition that it knows to be false.
         Pattern::Suffix(text) if text.is_empty() => {
             let yes = params.add(1);
             format!("{yes} {compare} 1")

@@ -1,19 +1,19 @@
 //! Lists: a page of a tenant's operations, or of all, found through an index.
 //!
-//! A list is made of *arms*, each a range of one index that is in the list's order already; a page
-//! is merged from the first rows of each. Which index is not left to the database, which
-//! does not know how many operations there are of a kind or in a state:
+//! A list consists of *arms*, each a range of one index that is in the list's order already; a page is merged from the
+//! first rows of each. The database does not choose the index, because it does not know how many operations a kind or a
+//! state has:
 //!
 //! - the children of a batch through their own index, sorted by end time;
-//! - else a label that few operations have is followed and sorted; by end time also a kind that few have,
-//!   and a span of create times with few in it;
+//! - else a label that few operations have, sorted; by end time also a kind or a span of create times with few
+//!   operations;
 //! - else by create time: the kind's arms, one per state; or the label's; or the states' arms;
-//! - of all tenants: all of them by id, of which the filter is a condition;
-//! - else by end time: one arm per state that is done, by end, and what is not done, by id.
+//! - for all tenants: all operations by id, with the filter as a condition;
+//! - else by end time: one arm by end for each state that is done, and unfinished operations by id.
 //!
-//! What is not done and what is done have indexes of their own: an operation that starts and ends writes few of them.
+//! Unfinished and done operations have separate indexes, so that an operation's start and end write few of them.
 //!
-//! The whole filter is a condition of every arm, so that a choice is only ever a matter of time. `arms` has
+//! The whole filter is a condition of every arm, so that the choice only affects the time. `arms` has the statements.
 //! the statements.
 
 use super::super::{ListQuery, OrderBy};
@@ -25,11 +25,11 @@ use super::params::{Dialect, Params};
 use super::ranges::{Bound, IndexRange, Range, id_at};
 use crate::operation::{OperationId, Scope, StateName, Timestamp};
 
-/// So few rows can be sorted for every page.
+/// The number of rows that may be sorted for every page.
 const FEW: i64 = 1_000;
 
-/// The statement of a list with its values; `None` if nothing can match. `are_few` answers by [`Few::sql`]
-/// whether there are less than [`FEW`].
+/// The statement of a list with its values; `None` if nothing can match. `are_few` must run [`Few::sql`] and return
+/// whether there are fewer than [`FEW`] rows.
 pub(in crate::store) fn plan<E>(
     dialect: Dialect,
     query: &ListQuery,
@@ -69,7 +69,7 @@ pub(in crate::store) fn plan<E>(
     Ok(Some((sql, params)))
 }
 
-/// Where a list's operations are looked up.
+/// Where a list looks up its operations.
 #[derive(Debug, PartialEq)]
 enum Source<'a> {
     Label(&'a str, Option<&'a str>),
@@ -79,11 +79,11 @@ enum Source<'a> {
     States,
     /// By end time.
     Ends,
-    /// Of all tenants.
+    /// All tenants' operations.
     All,
 }
 
-/// The tenant as a value, where it is one tenant's operations that are looked up.
+/// The tenant as a value, if the list is of one tenant.
 fn tenant_of(scope: &Scope, params: &mut Params) -> Option<String> {
     match scope {
         Scope::Tenant(tenant) => Some(params.add(tenant.as_str().to_owned())),
@@ -124,14 +124,14 @@ fn source<'a, E>(
     })
 }
 
-/// What is looked up another way if there is little of it.
+/// Sets of operations that are looked up directly if they are small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::store) enum Few {
-    /// Labels of this key, and of this value if it is said.
+    /// Labels with this key, and with this value if there is one.
     Labels(String, Option<String>),
     /// Operations of this kind.
     OfKind(String),
-    /// Operations with ids from here to there.
+    /// Operations with ids between these two.
     Created([u8; 16], [u8; 16]),
 }
 
@@ -145,7 +145,7 @@ impl Few {
         Some(Self::Created(from, to))
     }
 
-    /// The statement that answers whether there are few, as its only value.
+    /// The statement that returns whether the set is small, as its only value.
     pub(in crate::store) fn sql(&self, dialect: Dialect, scope: &Scope) -> (String, Params) {
         let mut params = Params::new(dialect);
         let tenant = tenant_of(scope, &mut params);

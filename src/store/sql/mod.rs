@@ -1,4 +1,4 @@
-//! The common part of the SQL stores: column values, filters as conditions, how lists find their index.
+//! The common part of the SQL stores: column values, filters as conditions, and the choice of a list's index.
 
 mod arms;
 mod bounds;

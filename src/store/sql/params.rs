@@ -8,7 +8,7 @@ pub(in crate::store) enum Dialect {
 }
 
 impl Dialect {
-    /// Names the index to be used, where that can be said.
+    /// Names the index to use, if the dialect can.
     pub(in crate::store) fn through(self, index: &str) -> String {
         match self {
             Self::Sqlite => format!("INDEXED BY {index}"),
@@ -16,7 +16,7 @@ impl Dialect {
         }
     }
 
-    /// The column by which a row is found again at once.
+    /// The column by which a row is looked up fastest.
     pub(in crate::store) fn row(self) -> &'static str {
         match self {
             Self::Sqlite => "n",
@@ -24,7 +24,7 @@ impl Dialect {
         }
     }
 
-    /// A join that goes from left to right, where that can be said.
+    /// A join that is run from left to right, if the dialect can express that.
     pub(in crate::store) fn join(self) -> &'static str {
         match self {
             Self::Sqlite => "CROSS JOIN",
@@ -32,8 +32,8 @@ impl Dialect {
         }
     }
 
-    /// The end of a subquery that is to be asked for each row, not made a join of: PostgreSQL would plan
-    /// for seconds when there are hundreds.
+    /// The end of a subquery that must run for each row and not become a join: PostgreSQL would plan for seconds with
+    /// hundreds of joins.
     pub(in crate::store) fn keep_apart(self) -> &'static str {
         match self {
             Self::Sqlite => "",
@@ -42,7 +42,7 @@ impl Dialect {
     }
 }
 
-/// A value to be bound.
+/// A value to bind.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::store) enum Value {
     Number(i64),
@@ -68,7 +68,7 @@ impl From<[u8; 16]> for Value {
     }
 }
 
-/// Values to be bound, by number.
+/// Values to bind, by number.
 #[derive(Debug)]
 pub(in crate::store) struct Params {
     dialect: Dialect,
@@ -84,18 +84,18 @@ impl Params {
         self.dialect
     }
 
-    /// Adds a value and answers how a statement refers to it.
+    /// Adds a value; returns the statement's reference to it.
     pub(in crate::store) fn add(&mut self, value: impl Into<Value>) -> String {
         let mut value = value.into();
         let number = self.values.len() + 1;
         let place = match (self.dialect, &mut value) {
             (Dialect::Sqlite, _) => format!("?{number}"),
-            // The type is said, because PostgreSQL would take that of the other side, which is smaller.
+            // With its type, because PostgreSQL would use the other side's smaller one.
             (Dialect::Postgres, Value::Number(_)) => format!("${number}::bigint"),
             (Dialect::Postgres, Value::Id(_)) => format!("${number}::uuid"),
             (Dialect::Postgres, Value::Text(text)) => {
-                // PostgreSQL has no text with this character. What is stored has no control
-                // characters, so another one is found as little.
+                // PostgreSQL's texts cannot contain this character. Stored texts have no control characters, so another
+                // one matches as little.
                 if text.contains('\0') {
                     *text = text.replace('\0', "\u{1}");
                 }

@@ -5,18 +5,18 @@ use super::bounds::Bounds;
 use super::params::{Dialect, Params};
 use crate::operation::Timestamp;
 
-/// Where an index begins with certain values.
+/// The part of an index with certain values in its first columns.
 pub(super) struct IndexRange {
     /// The table's name.
     pub(super) alias: &'static str,
-    /// The index's first columns, and the value that each has.
+    /// The first columns of the index, with their values.
     pub(super) fixed: Vec<(&'static str, String)>,
-    /// The columns behind them.
+    /// The following columns.
     pub(super) keys: &'static [&'static str],
 }
 
 impl IndexRange {
-    /// Of operations, by id.
+    /// A range of operations by id.
     pub(super) fn of_tenant(tenant: Option<String>, of: Vec<(&'static str, String)>) -> Self {
         let fixed = tenant.map(|tenant| ("tenant", tenant)).into_iter().chain(of).collect();
         Self { alias: "o", fixed, keys: &["id"] }
@@ -32,7 +32,7 @@ impl IndexRange {
         }
     }
 
-    /// The condition that a row is within the range and these bounds.
+    /// The condition for rows within the range and these bounds.
     pub(super) fn within(&self, dialect: Dialect, bounds: &[Bound]) -> String {
         let id = format!("{}.id", self.alias);
         let mut conditions = Vec::new();
@@ -41,9 +41,9 @@ impl IndexRange {
                 conditions.extend(self.equal(&self.fixed));
                 conditions.extend(bounds.iter().map(|bound| bound.condition(&id)));
             }
-            // Equality takes a column out of the order, so that another index might serve it: of the last one there are
-            // two ends instead. Of all others it is needed, because PostgreSQL ends a scan at the first column of an end
-            // only: by two ends of (tenant, state) it reads all states in front of the one that is asked for.
+            // Equality removes a column from the order, so that another index might serve it: therefore the last fixed
+            // column gets two ends instead. The others need equality, because PostgreSQL ends a scan only at the first
+            // column of an end: with two ends of (tenant, state) it would read all states before the wanted one.
             Dialect::Postgres => {
                 let (_, equal) = self.fixed.split_last().unzip();
                 conditions.extend(self.equal(equal.unwrap_or_default()));
@@ -61,7 +61,7 @@ impl IndexRange {
         if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") }
     }
 
-    /// The last of the first columns and those of the bound, if there are any, in one comparison.
+    /// The last fixed column and those of the bound, if any, in one comparison.
     fn rows(&self, loose: &str, bound: Option<&Bound>) -> Option<String> {
         let keys = bound.map_or(&[][..], |bound| bound.columns);
         let values = bound.map_or(&[][..], |bound| &bound.values);
@@ -79,7 +79,7 @@ impl IndexRange {
         fixed.iter().map(|(column, value)| format!("{} = {value}", self.column(column)))
     }
 
-    /// The first columns as an order; those behind them if there are none.
+    /// The order by the fixed columns; by the following ones if there are none.
     pub(super) fn leading(&self, direction: &str) -> String {
         if self.fixed.is_empty() {
             return self.following(direction);
@@ -88,7 +88,7 @@ impl IndexRange {
         columns.map(|it| format!("{} {direction}", self.column(it))).collect::<Vec<_>>().join(", ")
     }
 
-    /// The columns behind them as an order.
+    /// The order by the following columns.
     fn following(&self, direction: &str) -> String {
         let columns = self.keys.iter();
         columns.map(|it| format!("{} {direction}", self.column(it))).collect::<Vec<_>>().join(", ")
@@ -99,7 +99,7 @@ impl IndexRange {
     }
 }
 
-/// An end of what a page can have, each value as a reference to a bound one.
+/// An end of a page's range, each value as a reference to a bound one.
 #[derive(Clone)]
 pub(super) struct Bound {
     columns: &'static [&'static str],
@@ -121,17 +121,17 @@ impl Bound {
     }
 }
 
-/// The bounds of a page. One in each direction, because SQLite uses only one for an index.
+/// The bounds of a page. At most one in each direction, because SQLite uses only one for an index.
 pub(super) struct Range {
     pub(super) ids: Vec<Bound>,
-    /// By end time: what is behind the place where the page begins.
+    /// By end time: after the place where the page begins.
     pub(super) behind: Option<Bound>,
-    /// By end time: what is behind that place among operations with the same end.
+    /// By end time: after that place among operations with the same end.
     pub(super) behind_id: Option<Bound>,
 }
 
 impl Range {
-    /// Ids rise with the create time, of which they have the milliseconds in their first 6 bytes.
+    /// Ids rise with the create time: their first 6 bytes are its milliseconds.
     pub(super) fn of(query: &ListQuery, bounds: &Bounds<'_>, params: &mut Params) -> Self {
         let mut from = bounds.created_from.map(|time| (">=", id_at(time, 0x00)));
         let mut to = bounds.created_to.map(|time| ("<=", id_at(time, 0xff)));
@@ -162,7 +162,7 @@ impl Range {
     }
 }
 
-/// The smallest (`fill` 0) or largest (`fill` 255) id of that time's millisecond.
+/// The smallest (`fill` 0) or largest (`fill` 255) id of the time's millisecond.
 pub(super) fn id_at(time: Timestamp, fill: u8) -> [u8; 16] {
     const LARGEST: i64 = (1 << 48) - 1;
     let millis = time.micros().div_euclid(1_000).clamp(0, LARGEST).to_be_bytes();

@@ -1,8 +1,8 @@
 //! A copy of the file as of one moment, while a server may be writing to it.
 //!
-//! One read transaction lasts as long as pages are copied, so that other writes neither appear nor make SQLite
-//! start again. Writers never wait for it; their log is not folded away until it is over. The copy has another name
-//! until it is complete. It uses only SQLite's own locks on the source.
+//! One read transaction lasts until all pages are copied, so that later writes neither appear nor make SQLite start
+//! again. Writers never wait for it, but their log is not checkpointed until it ends. The copy has another name until
+//! it is complete. On the source it uses only SQLite's own locks.
 
 use std::fmt::Display;
 use std::fs::{self, File};
@@ -18,34 +18,34 @@ use super::{hold, mark, open, schema, store_error};
 use crate::files::{self, beside, resolve};
 use crate::operation::{Operation, OperationId};
 
-/// Pages that are copied between two reports.
+/// The number of pages copied between two reports.
 const PAGES: i32 = 1_024;
-/// The copy is synced after this many bytes, because the system would else keep them, and
-/// write them when the server wants its log synced.
+/// The copy is synced after this many bytes; otherwise the system would keep them and write them when the server wants
+/// its log synced.
 const SYNC_BYTES: u64 = 64 << 20;
 /// The first schema that has a table of objects.
 const WITH_OBJECTS: u32 = 3;
 
-/// A backup in the making. What it has written is removed when it is dropped before its end.
+/// A running backup. If it is dropped before [`Backup::finish`], its files are removed.
 pub struct Backup {
     source: Connection,
     copy: Connection,
     target: PathBuf,
     partial: Partial,
-    /// Of the target, as for a store that is open: nobody can serve it, and no other backup write it.
+    /// The target's lock, as for an open store, so that no process serves it and no other backup writes it.
     _lock: File,
 }
 
-/// Why there is no backup.
+/// Why a backup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The source cannot be opened.
     #[error(transparent)]
     Source(#[from] OpenError),
-    /// There is something of that name.
+    /// The target exists already.
     #[error("{0} is there already: a backup is written to a new file")]
     Exists(String),
-    /// The target cannot be written, or the source not be read any more.
+    /// The target cannot be written, or the source can no longer be read.
     #[error("{path} cannot be written: {reason}")]
     Failed {
         /// The file.
@@ -53,13 +53,13 @@ pub enum BackupError {
         /// The reason.
         reason: String,
     },
-    /// The caller has gone away.
+    /// The caller stopped the backup.
     #[error("the backup to {0} was given up")]
     GivenUp(String),
 }
 
 impl Backup {
-    /// Opens both ends. `target` must not be there; what an earlier backup to it has left unfinished is removed.
+    /// Opens source and target. `target` must not exist; files of an earlier unfinished backup to it are removed.
     /// Blocks.
     pub fn begin(source: &Path, target: &Path) -> Result<Self, BackupError> {
         let source = open_source(source)?;
@@ -83,7 +83,7 @@ impl Backup {
             .open(&partial.0)
             .map_err(|error| failed(target, &error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        // Synced here, at the end, because no reader opens it before.
+        // Synced by this program at the end, because no reader opens it before.
         let copy = Connection::open_with_flags(&partial.0, flags)
             .and_then(|copy| {
                 copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")?;
@@ -93,8 +93,7 @@ impl Backup {
         Ok(Self { source, copy, target: absolute, partial, _lock: lock })
     }
 
-    /// Copies all pages, as they are when it begins. `report` is told of bytes, of so many, and says whether to go
-    /// on. Blocks.
+    /// Copies all pages as of the beginning. `report(done, total)`, in bytes, returns whether to continue. Blocks.
     pub fn copy(&mut self, report: &dyn Fn(u64, u64) -> bool) -> Result<(), BackupError> {
         let moment = self.source.unchecked_transaction().map_err(|error| self.failed(&error))?;
         let page_bytes: u64 = moment
@@ -126,7 +125,7 @@ impl Backup {
         }
         drop(pages);
         drop(moment);
-        // One file, with no log beside it, until a server opens it.
+        // A single file, without a log beside it, until a server opens it.
         let journal =
             self.copy.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get::<_, String>(0));
         match journal {
@@ -156,7 +155,7 @@ impl Backup {
         rows::all(&self.copy, &sql, params![beginning(after), limit(page)], rows::operation)
     }
 
-    /// Whether the source has that operation now, as opposed to when it was copied. Blocks.
+    /// Whether the source has that operation now, not only when it was copied. Blocks.
     pub fn is_live(&self, id: OperationId) -> Result<bool, StoreError> {
         self.source
             .prepare_cached("SELECT 1 FROM operations WHERE id = ?1")
@@ -164,7 +163,7 @@ impl Backup {
             .map_err(store_error)
     }
 
-    /// Makes the copy durable and gives it its name. Answers its size in bytes. Blocks.
+    /// Makes the copy durable and renames it. Returns its size in bytes. Blocks.
     pub fn finish(self) -> Result<u64, BackupError> {
         let Self { source, copy, target, partial, _lock } = self;
         drop(source);
@@ -189,7 +188,7 @@ impl Backup {
     }
 }
 
-/// A file that is not whole yet. It goes when this does, unless it has another name by then.
+/// An incomplete file. Removed on drop, unless it has been renamed.
 struct Partial(PathBuf);
 
 impl Partial {
@@ -199,7 +198,7 @@ impl Partial {
 
     fn remove(&self) {
         for suffix in ["", "-wal", "-shm", "-journal"] {
-            // Mostly it is not there.
+            // Usually it does not exist.
             let _ignored = fs::remove_file(beside(&self.0, suffix));
         }
     }
@@ -211,7 +210,7 @@ impl Drop for Partial {
     }
 }
 
-/// Opens a store to read it, whatever other process has it open. The file is opened by SQLite alone.
+/// Opens a store for reading, even if another process has it open. Only SQLite opens the file.
 fn open_source(path: &Path) -> Result<Connection, OpenError> {
     let name = || path.display().to_string();
     let failed =
@@ -220,7 +219,7 @@ fn open_source(path: &Path) -> Result<Connection, OpenError> {
     if !file.is_file() {
         return Err(failed(&"it is not a regular file"));
     }
-    // The files of a store that is being served change as one looks at them.
+    // The files of a store that is being served change during the check.
     if !hold::is_held(&file)
         && let Err(reason) = open::check_log(&file)
         && !hold::is_held(&file)

@@ -1,4 +1,4 @@
-//! Commits by name: which have happened, what each changed, and how long records are kept.
+//! Commits by name: which were written, what each changed, and how long records are kept.
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -9,26 +9,26 @@ use super::rows::unsigned;
 use super::store_error;
 use crate::operation::{OperationId, Revision};
 
-/// Most commits of a writer that are kept; of older ones the changes are not told any more.
+/// The maximum number of commits that are kept per writer; changes of older ones can no longer be read.
 const KEEP_COMMITS: u64 = 4_000_000;
-/// Most commits of a writer that are deleted at a time: nothing else is written meanwhile.
+/// The maximum number of a writer's commits that are deleted at a time, because no other write runs meanwhile.
 const DELETE_COMMITS: u64 = 100_000;
-/// Bytes of a change: the operation's id, and its revision behind the change, big-endian.
+/// The size of a change: the operation's id, and its revision after the change, big-endian.
 const CHANGE_BYTES: usize = 16 + 8;
 
-/// The names that this opening of the file gives to its commits.
+/// The names of the commits of this opening of the file.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// Its number as a writer, 0 before its first write: a start writes nothing.
+    /// Its number as a writer; 0 before its first write, because a start writes nothing.
     writer: u64,
-    /// The last that was given.
+    /// The last used sequence number.
     last: u64,
-    /// That of a commit of which it is not known whether it happened.
+    /// The name of a commit whose outcome is unknown.
     in_doubt: Option<Stamp>,
 }
 
 impl Names {
-    /// The name of the next commit. The first makes this opening of the file a writer; those before it have ended,
+    /// The name of the next commit. The first call makes this opening of the file a writer; earlier writers have ended,
     /// because the file is locked.
     pub(super) fn next(&mut self, connection: &mut Connection) -> Result<Stamp, StoreError> {
         if self.writer == 0 {
@@ -37,17 +37,17 @@ impl Names {
         Ok(Stamp { writer: self.writer, sequence: self.last + 1 })
     }
 
-    /// The commit of that name has happened.
+    /// Notes that the commit of that name was written.
     pub(super) fn used(&mut self, stamp: Stamp) {
         self.last = stamp.sequence;
     }
 
-    /// It is not known whether the commit of that name has happened.
+    /// Notes that the outcome of the commit of that name is unknown.
     pub(super) fn doubt(&mut self, stamp: Stamp) {
         self.in_doubt = Some(stamp);
     }
 
-    /// Ends the doubt about the last commit, and answers its name if it has happened.
+    /// Resolves the last commit; returns its name if it was written.
     pub(super) fn settle(
         &mut self,
         connection: &mut Connection,
@@ -59,7 +59,7 @@ impl Names {
         let was_committed = !void(connection, stamp)? && is_of_commit(connection, stamp)?;
         self.last = self.last.max(stamp.sequence);
         if was_committed {
-            // What is durable behind it makes it so; until then there is doubt. Each try takes a name of its own, so
+            // A later durable commit makes it durable too; until then it stays in doubt. Each try uses a new name, so
             // that it writes.
             let next = self.next(connection)?;
             self.used(next);
@@ -91,7 +91,7 @@ pub(super) fn key(connection: &Connection) -> rusqlite::Result<SigningKey> {
     connection.query_row("SELECT key FROM log_state", [], |row| row.get(0)).map(SigningKey)
 }
 
-/// Takes the name of a commit, with what that changes; false if it was taken before.
+/// Takes the name of a commit, with its changes; false if the name was taken before.
 pub(super) fn claim(
     connection: &Connection,
     stamp: Stamp,
@@ -100,8 +100,8 @@ pub(super) fn claim(
     take(connection, stamp, false, encode(batch).as_deref())
 }
 
-/// Takes a name so that no commit can have it; false if it was taken before. A commit of that name which failed, but
-/// whose end is in the write-ahead log, can no longer come back: this takes its place there.
+/// Takes a name so that no commit can have it; false if it was taken before. A failed commit of that name, whose end is
+/// in the write-ahead log, can no longer come back, because this takes its place there.
 pub(super) fn void(connection: &Connection, stamp: Stamp) -> Result<bool, StoreError> {
     take(connection, stamp, true, None)
 }
@@ -125,7 +125,7 @@ fn take(
     Ok(taken == 1)
 }
 
-/// The transitions of a commit as its row has them. Removals have rows of their own.
+/// The transitions of a commit as stored in its row. Removals have rows of their own.
 fn encode(batch: &Batch) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(batch.events.len() * CHANGE_BYTES);
     for (id, event) in &batch.events {
@@ -136,7 +136,7 @@ fn encode(batch: &Batch) -> Option<Vec<u8>> {
     (!bytes.is_empty()).then_some(bytes)
 }
 
-/// The transitions that a commit's row has.
+/// The transitions in a commit's row.
 pub(super) fn decode(changes: &[u8]) -> impl Iterator<Item = (OperationId, Revision)> {
     changes.chunks_exact(CHANGE_BYTES).filter_map(|change| {
         let (id, revision) = change.split_first_chunk()?;
@@ -145,7 +145,7 @@ pub(super) fn decode(changes: &[u8]) -> impl Iterator<Item = (OperationId, Revis
     })
 }
 
-/// Whether a name that is taken was taken by its commit.
+/// Whether a taken name was taken by its commit.
 fn is_of_commit(connection: &Connection, stamp: Stamp) -> Result<bool, StoreError> {
     connection
         .prepare_cached("SELECT 1 FROM commits WHERE writer = ?1 AND sequence = ?2 AND is_void = 0")
@@ -176,7 +176,7 @@ pub(super) fn record_removal(
     Ok(())
 }
 
-/// Deletes commits that are not looked up any more, unless a commit is in doubt: its name tells what became of it.
+/// Deletes commits that are no longer looked up, unless a commit is in doubt, because its name shows the outcome.
 pub(super) fn trim(
     connection: &mut Connection,
     names: &Names,
@@ -211,7 +211,7 @@ fn trim_writer(
 ) -> rusqlite::Result<()> {
     let keep_for = i64::try_from(trim.keep_for.as_micros()).unwrap_or(i64::MAX);
     let before = trim.now.micros().saturating_sub(keep_for);
-    // Removals of a writer rise with time, if its clock does.
+    // A writer's removals rise with time, if its clock does.
     let old_removals = "SELECT max(sequence) FROM removals WHERE writer = ?1 AND (removed_at < ?2
          OR sequence <= (SELECT sequence FROM removals WHERE writer = ?1
                          ORDER BY sequence DESC LIMIT 1 OFFSET ?3))";
@@ -228,7 +228,7 @@ fn trim_writer(
     change
         .prepare_cached("UPDATE writers SET trimmed = max(trimmed, ?2) WHERE id = ?1")?
         .execute([writer, old.max(removed.unwrap_or_default())])?;
-    // The last stays: a reader that has read up to it has missed nothing.
+    // The last one stays: a reader that has read up to it has missed nothing.
     change
         .prepare_cached(
             "DELETE FROM commits WHERE writer = ?1 AND sequence < ?2

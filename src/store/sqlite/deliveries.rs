@@ -160,14 +160,14 @@ fn list(connection: &Connection, query: &DeliveryQuery) -> Result<Vec<Delivery>,
         let values = params![name, state.number(), before, limit(query.limit)];
         found.extend(rows::all(connection, &sql, values, bodiless)?);
     }
-    // A webhook has one tenant.
+    // A webhook belongs to one tenant.
     found.retain(|it| it.tenant == query.tenant);
     found.sort_unstable_by_key(|it| std::cmp::Reverse(it.number));
     found.truncate(query.limit);
     Ok(found)
 }
 
-/// Reads all deliveries of the operation first: there is at most one for each of its revisions and webhooks.
+/// Reads all deliveries of the operation first: at most one for each of its revisions and webhooks.
 fn of_operation(
     connection: &Connection,
     operation: OperationId,

@@ -2,7 +2,7 @@
 
 /// The length of the header.
 pub(super) const BYTES: usize = 100;
-/// The place of `PRAGMA default_cache_size`, which is the mark here.
+/// The offset of `PRAGMA default_cache_size`, which holds the mark.
 pub(super) const MARK_AT: usize = 48;
 
 /// A big-endian number.
@@ -10,12 +10,12 @@ pub(super) fn number(bytes: &[u8]) -> u32 {
     bytes.iter().take(4).fold(0, |number, byte| number << 8 | u32::from(*byte))
 }
 
-/// A field of four bytes; 0 behind the end.
+/// A field of four bytes; 0 beyond the end.
 pub(super) fn field(header: &[u8], at: usize) -> u32 {
     header.get(at..at + 4).map_or(0, number)
 }
 
-/// The size of pages.
+/// The page size in bytes.
 pub(super) fn page_bytes(header: &[u8]) -> u64 {
     match header.get(16..18).map_or(0, number) {
         1 => 65_536,
@@ -23,9 +23,9 @@ pub(super) fn page_bytes(header: &[u8]) -> u64 {
     }
 }
 
-/// How many bytes the file should have at least, if it is shorter. Of a file that has a log this says nothing.
+/// The least expected size of a file that is shorter. Says nothing about a file that has a log.
 pub(super) fn cut_off(header: &[u8], file_bytes: u64) -> Option<u64> {
-    // The number of pages is only kept by programs that also keep these two the same.
+    // Only programs that also keep these two fields equal maintain the number of pages.
     let is_kept = field(header, 24) == field(header, 92);
     let whole = u64::from(field(header, 28)) * page_bytes(header);
     (is_kept && file_bytes < whole).then_some(whole)

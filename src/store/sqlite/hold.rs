@@ -1,8 +1,8 @@
 //! The hold on a file: its locks, and whether its name still leads to it.
 //!
-//! A file has many names (links, hard links, mounts of a directory or of the file alone), so what is locked is the file
-//! itself, by `flock`, which on Linux does not touch SQLite's own locks. `PATH.lock` beside it covers the time before
-//! the file is made, file systems without `flock`, and older programs.
+//! A file can have many names (links, hard links, mounts of a directory or of the file alone), so the file itself is
+//! locked, by `flock`, which on Linux does not affect SQLite's own locks. `PATH.lock` beside it covers the time before
+//! the file exists, file systems without `flock`, and older programs.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Metadata, TryLockError};
@@ -17,11 +17,11 @@ use super::super::{OpenError, StoreError};
 use super::header::{BYTES, MARK_AT, page_bytes};
 use crate::files::{beside, private};
 
-/// A backup tries the lock for a moment, so a server tries twice.
+/// A backup holds the lock for a moment, so a server tries twice.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// A file that only this process may open as a store. SQLite's connections must be closed before it is dropped: closing a
-/// file releases all of SQLite's locks that the process has on it.
+/// A file that only this process may open as a store. Close SQLite's connections before dropping it: closing a file
+/// releases all of SQLite's locks that the process has on it.
 #[derive(Debug)]
 pub(super) struct Hold {
     path: PathBuf,
@@ -32,7 +32,7 @@ pub(super) struct Hold {
     _lock: File,
 }
 
-/// A file whatever its name: device and inode.
+/// A file's identity under any name: device and inode.
 type Identity = (u64, u64);
 
 /// Properties that do not change while the file is in use.
@@ -42,14 +42,14 @@ struct Watched {
     mark: [u8; 4],
 }
 
-/// The files that stores of this process have. They must not even be opened a second time.
+/// The files of this process's stores. They must not even be opened a second time.
 static REGISTER: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
 
 #[derive(Debug)]
 struct Registered(Identity);
 
 impl Hold {
-    /// Takes a file, which is made if it is not there. `path` is its resolved name, `name` what it is called.
+    /// Takes a file, and creates it if it does not exist. `path` is its resolved name, `name` the one for messages.
     pub(super) fn take(name: &Path, path: &Path) -> Result<Self, OpenError> {
         let failed =
             |reason: String| OpenError::Failed { path: name.display().to_string(), reason };
@@ -85,17 +85,17 @@ impl Hold {
         Ok(Self { path, log, watched: OnceLock::new(), file, registered, _lock: lock })
     }
 
-    /// The log's name.
+    /// The path of the log.
     pub(super) fn log(&self) -> &Path {
         &self.log
     }
 
-    /// The file's length and its first page, which is shorter in a file that is no store.
+    /// The file's length, and its first page, which is shorter if the file is no store.
     pub(super) fn first_page(&self) -> io::Result<(u64, Vec<u8>)> {
         first_page(&self.file)
     }
 
-    /// From here on, [`Hold::check`] expects this log and this mark.
+    /// From now on, [`Hold::check`] expects this log and this mark.
     pub(super) fn watch(&self) -> io::Result<()> {
         let log = identity(&std::fs::metadata(&self.log)?);
         let mark = self.mark()?;
@@ -103,7 +103,7 @@ impl Hold {
         Ok(())
     }
 
-    /// An error if the file or its log was removed or replaced, or other contents were written into the file.
+    /// Fails if the file or its log was removed or replaced, or other contents were written into the file.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let Some(watched) = self.watched.get() else { return Ok(()) };
         for (path, expected) in [(&self.path, self.registered.0), (&self.log, watched.log)] {
@@ -156,7 +156,7 @@ fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-/// A log with contents belongs to a file that should be there.
+/// Refuses a log with contents whose file is missing.
 fn refuse_orphaned(log: &Path) -> Result<(), String> {
     match std::fs::metadata(log) {
         Ok(found) if found.len() > 0 => {
@@ -170,8 +170,8 @@ fn refuse_orphaned(log: &Path) -> Result<(), String> {
     }
 }
 
-/// Takes `PATH.lock` for as long as the file is held. It stays when the lock is gone: removing it
-/// would let a second server lock a file that a third no longer finds.
+/// Takes `PATH.lock` for as long as the file is held. The lock file stays afterwards: after its removal a second server
+/// could lock a file that a third one no longer finds.
 pub(super) fn lock_beside(name: &Path, path: &Path) -> Result<File, OpenError> {
     let lock = beside(path, ".lock");
     let failed = |error: io::Error| OpenError::Failed {
@@ -186,16 +186,15 @@ pub(super) fn lock_beside(name: &Path, path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Whether a server has the file.
+/// Whether a server has the file open.
 pub(super) fn is_held(path: &Path) -> bool {
     let Ok(found) = std::fs::metadata(path) else { return false };
     let is_here = register().contains(&identity(&found));
     is_here || File::open(path).is_ok_and(|file| is_in_use(&file))
 }
 
-/// Takes the lock on a file unless another process has it. Elsewhere than on Linux the lock would be in the way of
-/// SQLite's; file systems that do not have it say so, or that the file must be open for writing (NFS, where it would be
-/// in the way as well).
+/// Whether another process has locked the file. Only on Linux: elsewhere the lock would conflict with SQLite's. File
+/// systems without it return an error, or require that the file is open for writing (NFS, where it conflicts as well).
 fn is_in_use(file: &File) -> bool {
     cfg!(target_os = "linux") && matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }

@@ -35,12 +35,12 @@ pub(super) fn head(connection: &Connection) -> Result<Head, StoreError> {
     Ok(Head::new(writers))
 }
 
-/// An entry's place in its page, and how to find it.
+/// An entry's place in its page, and where to find it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     cursor: Cursor,
     stamp: Stamp,
-    /// Of a removal: whether it is the only word of the last transition.
+    /// For a removal: whether it is the only notice of the last transition.
     removal: Option<bool>,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage, 
     Ok(LogPage { entries, next, is_gone: false })
 }
 
-/// The first places of the ranges in order, one more than are wanted. All of the ranges is looked through for it.
+/// The first places of the ranges in order, one more than wanted. Reads all of the ranges.
 fn find(connection: &Connection, query: &LogQuery) -> Result<Vec<Place>, StoreError> {
     let wanted = query.limit.saturating_add(1);
     let mut first = BinaryHeap::new();
@@ -121,7 +121,7 @@ fn find(connection: &Connection, query: &LogQuery) -> Result<Vec<Place>, StoreEr
     Ok(first.into_sorted_vec())
 }
 
-/// Tells of each change of the commits of these ranges where it is.
+/// Finds the place of each change in the commits of these ranges.
 fn changes(
     connection: &Connection,
     ranges: &[Range],
@@ -147,7 +147,7 @@ fn changes(
     Ok(())
 }
 
-/// A change, and how many bytes of lives it has.
+/// Reads a change; also returns the size of its lives in bytes.
 fn read(connection: &Connection, place: &Place) -> Result<Option<(Change, usize)>, StoreError> {
     let (id, Revision(revision)) = place.cursor;
     if let Some(is_only_word) = place.removal {

@@ -1,16 +1,17 @@
 //! The mark in a file's header: which log the file needs.
 //!
 //! A server that is killed leaves commits in the log that are not in the file. SQLite pairs the two by name alone: it
-//! replays whatever log it finds, also over a file that was put back from a backup, and takes a file without
-//! its log for complete. So the file itself says what it needs:
+//! replays any log that it finds, even over a file that was restored from a backup, and takes a file without its log
+//! for complete. So the file itself says what it needs:
 //!
-//! - [`Mark::Folded`] after a clean stop, and in backups: everything is in the file, and a log beside it is another file's.
+//! - [`Mark::Folded`] after a clean stop, and in backups: everything is in the file, and a log beside it is another
+//!   file's.
 //! - [`Mark::Named`] while the file is in use: the first salt of the log, a random number that SQLite gives to a new
 //!   log and raises by one each time that it begins the log anew.
 //! - [`Mark::Unmarked`] in files of older programs: nothing is known.
 //!
-//! The mark is in the header's field for a suggested cache size (`PRAGMA default_cache_size`), of which SQLite makes no
-//! other use and which every connection of this program overrides. A kill at any instant leaves a pair that is
+//! The mark is in the header's field for a suggested cache size (`PRAGMA default_cache_size`), which SQLite uses for
+//! nothing else and which every connection of this program overrides. A kill at any instant leaves a pair that is
 //! accepted: a mark goes through the log into the file, and a log that has nothing else is harmless.
 //!
 //! | instant | file | log |
@@ -33,26 +34,26 @@ use super::wal::{self, Found, Log};
 
 /// SQLite's value before this field was used.
 const FOLDED: u32 = 2_000;
-/// Set in names, which no cache is as large as.
+/// Set in names. No cache is that large.
 const NAMED: u32 = 1 << 30;
-/// The bits of a salt that a name has.
+/// The bits of a salt that are part of a name.
 const SALT: u32 = NAMED - 1;
-/// Most times that a log is begun anew while one server has it, every 32 MiB at the earliest.
+/// The maximum number of times that a log is begun anew while one server has it, every 32 MiB at the earliest.
 const GENERATIONS: u32 = 1 << 20;
-/// How long a fold waits for a lock. What cannot be folded now stays in the log.
+/// How long a checkpoint waits for a lock. What cannot be checkpointed now stays in the log.
 const MOMENT: Duration = Duration::from_millis(250);
-/// Fields of the header that change with every mark: the change counter, the mark, the counter's copy with
-/// SQLite's version.
+/// Fields of the header that change with every mark: the change counter, the mark, and the counter's copy with SQLite's
+/// version.
 const CHANGING: [std::ops::Range<usize>; 3] = [24..28, MARK_AT..MARK_AT + 4, 92..100];
 
 /// The log that a file needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
-    /// It does not say.
+    /// Unknown.
     Unmarked,
-    /// None.
+    /// No log.
     Folded,
-    /// The one with this salt, or a later generation of it.
+    /// The log with this salt, or a later generation of it.
     Named(u32),
 }
 
@@ -71,7 +72,7 @@ impl Mark {
     }
 }
 
-/// Why the log beside a file must not be replayed over it, or the file not be used without its log.
+/// Checks a file and its log. The error says why the log must not be replayed, or the file not be used without its log.
 pub(super) fn check(path: &Path, first_page: &[u8], found: &Found) -> Result<(), String> {
     let log_path = format!("{}-wal", path.display());
     let mark = Mark::of(first_page);
@@ -87,7 +88,7 @@ pub(super) fn check(path: &Path, first_page: &[u8], found: &Found) -> Result<(),
         (_, Found::Missing | Found::Empty | Found::Damaged(_)) => return Ok(()),
         (_, Found::Commits(log)) => log,
     };
-    // A log of an older program has no name. This one may have been killed while it folded it.
+    // A log of an older program has no name. This program may have been killed while it checkpointed it.
     let is_named = |page: &Vec<u8>| matches!(Mark::of(page), Mark::Named(_));
     let is_of_older = mark == Mark::Unmarked && !log.first_page.as_ref().is_some_and(is_named);
     if is_of_older || mark.names(log) || is_mere_mark(log, first_page) || is_folded(log, first_page)
@@ -102,7 +103,7 @@ pub(super) fn check(path: &Path, first_page: &[u8], found: &Found) -> Result<(),
     ))
 }
 
-/// Whether the log has nothing but a mark for this very page.
+/// Whether the log has only a mark for this very page.
 fn is_mere_mark(log: &Log, first_page: &[u8]) -> bool {
     let is_unchanged = |page: &Vec<u8>| {
         let bytes = page.iter().zip(first_page).enumerate();
@@ -113,13 +114,13 @@ fn is_mere_mark(log: &Log, first_page: &[u8]) -> bool {
     log.has_first_page_only && log.first_page.as_ref().is_some_and(is_unchanged)
 }
 
-/// Whether the log was folded into this file by a clean stop.
+/// Whether a clean stop has checkpointed the log into this file.
 fn is_folded(log: &Log, first_page: &[u8]) -> bool {
     Mark::of(first_page) == Mark::Folded && log.first_page.as_deref() == Some(first_page)
 }
 
-/// Begins a new log and has the file name it. The connection must be the only one that writes, and the log must be
-/// empty.
+/// Begins a new log and marks the file with its name. The connection must be the only one that writes, and the log must
+/// be empty.
 pub(super) fn begin(writer: &Connection, hold: &Hold) -> Result<(), String> {
     let sqlite = |error: rusqlite::Error| error.to_string();
     let files = |error: std::io::Error| error.to_string();
@@ -141,18 +142,18 @@ pub(super) fn begin(writer: &Connection, hold: &Hold) -> Result<(), String> {
     hold.watch().map_err(files)
 }
 
-/// How far a log was taken into its file.
+/// How much of a log was checkpointed into its file.
 #[derive(Debug)]
 pub(super) enum Folding {
-    /// Everything is in the file, which says so, and the log is empty.
+    /// Everything is in the file, its mark says so, and the log is empty.
     Done,
-    /// The file names its log as before: another program reads it, or nothing can be written.
+    /// The file still names its log: another program reads it, or nothing can be written.
     NotBegun(String),
-    /// The file may say that it needs no log, so nothing may be added to the log.
+    /// The file may be marked as needing no log, so nothing may be added to the log.
     Halfway(String),
 }
 
-/// Takes the log into the file, and then has the file say so. Does not wait for other programs.
+/// Checkpoints the log into the file, and then marks the file. Does not wait for other programs.
 pub(super) fn fold(writer: &Connection) -> Folding {
     let busy = || "another program reads it".to_owned();
     let truncated = writer
@@ -171,10 +172,10 @@ pub(super) fn fold(writer: &Connection) -> Folding {
     }
 }
 
-/// A clean stop. Where it does not succeed the log stays.
+/// Stops cleanly. If that fails, the log stays.
 pub(super) fn end(writer: &Connection, hold: &Hold) {
     if hold.check().is_err() {
-        // The file may have the contents of another by now. Closing must not fold the log into it.
+        // The file may have another file's contents by now. Closing must not checkpoint the log into it.
         let _ = writer.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
         return;
     }
@@ -186,7 +187,7 @@ pub(super) fn end(writer: &Connection, hold: &Hold) {
     }
 }
 
-/// Marks a copy that has no log.
+/// Marks a copy as needing no log.
 pub(super) fn needs_no_log(copy: &Connection) -> rusqlite::Result<()> {
     write(copy, FOLDED)?;
     copy.pragma_update(None, "cache_size", -16_384)
@@ -196,7 +197,7 @@ fn write(connection: &Connection, mark: u32) -> rusqlite::Result<()> {
     connection.pragma_update(None, "default_cache_size", mark)
 }
 
-/// Whether no other connection was in the way.
+/// Checkpoints. Returns whether no other connection prevented it.
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<bool> {
     let sql = format!("PRAGMA wal_checkpoint({mode})");
     connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(|busy| busy == 0)
@@ -210,7 +211,7 @@ mod tests {
     use super::*;
     use crate::files::beside;
 
-    /// What a kill at this instant leaves can be served.
+    /// Checks that what a kill at this instant leaves can be served.
     fn survives(path: &Path, instant: &str) {
         let other = tempfile::tempdir().unwrap();
         let copy = other.path().join("copy.db");
@@ -252,7 +253,7 @@ mod tests {
         let before = fs::read(&path).unwrap();
         checkpoint(&writer, "PASSIVE").unwrap();
         survives(&path, "folded, not emptied");
-        // Pages are written in their order, so the first one may be there before the others.
+        // Pages are written in order, so the first one may be there before the others.
         let after = fs::read(&path).unwrap();
         fs::write(&path, [&after[..4_096], &before[4_096..]].concat()).unwrap();
         survives(&path, "half folded");
@@ -270,7 +271,7 @@ mod tests {
         survives(&path, "stopped again");
     }
 
-    /// An older program was killed, and this one while it took the log into the file.
+    /// An older program was killed, and then this one while it checkpointed the log into the file.
     #[test]
     fn a_log_of_an_older_program_is_taken_over() {
         let directory = tempfile::tempdir().unwrap();

@@ -3,15 +3,15 @@
 //! Owns the file, its lock and the threads; every thread is joined by [`Store::close`] or by
 //! dropping the store. Must never decide anything about an operation.
 //!
-//! - WAL with `synchronous=FULL`: a commit is one fsync, and readers see the last commit without
-//!   waiting for the writer. The log is folded into the file every 1,000 pages: every 8,000 gave 3 % more
-//!   commits, and kept those behind it waiting for 50 ms.
-//! - The file itself is locked as long as the store is open, and so is `PATH.lock` (`hold`). The system
-//!   releases the locks when the process ends, however it ends. SQLite's own locks let other programs read meanwhile.
-//! - The file's header names the log that it needs (`mark`), so that a log of another file is not replayed, and a log
-//!   that is missing is missed.
-//! - There is no auto-vacuum: a store in steady state reuses the pages of what its retention
-//!   deletes, and moving pages would cost every commit.
+//! - WAL with `synchronous=FULL`: a commit is one fsync, and readers see the last commit without waiting for the
+//!   writer. The log is checkpointed every 1,000 pages: every 8,000 gave 3 % more commits, and made those behind it
+//!   wait for 50 ms.
+//! - The file itself is locked as long as the store is open, and so is `PATH.lock` (`hold`). The system releases the
+//!   locks however the process ends. SQLite's own locks let other programs read meanwhile.
+//! - The file's header names the log that it needs (`mark`), so that another file's log is not replayed, and a missing
+//!   log is noticed.
+//! - There is no auto-vacuum: a store in steady state reuses the pages that its retention frees, and moving pages would
+//!   cost every commit.
 //!
 //! Read next: `write` for the statements of a commit, `list` for how lists find their index.
 
@@ -52,15 +52,15 @@ mod write;
 
 use threads::Threads;
 
-/// How an SQLite store works.
+/// The options of an SQLite store.
 #[derive(Clone, Debug)]
 pub struct SqliteOptions {
-    /// Threads for reads of a few rows, each with a connection of its own; at least 1.
+    /// Threads for reads of a few rows, each with its own connection; at least 1.
     pub lookup_threads: usize,
-    /// Threads for lists, likewise; at least 1. A list may scan an index where no better one helps: one more thread is
-    /// for those that take long.
+    /// Threads for lists, each with its own connection; at least 1. One more thread is for slow lists, because a list
+    /// may scan an index.
     pub list_threads: usize,
-    /// Longest time that a list may take.
+    /// The time limit of a list.
     pub list_time: Duration,
 }
 
@@ -77,7 +77,7 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store at `path`, which is made if it is not there; its directory must be. Blocks.
+    /// Opens the store at `path`. Creates the file if it does not exist; its directory must exist. Blocks.
     pub fn open(path: &Path, options: &SqliteOptions) -> Result<Self, OpenError> {
         let failed = |reason| OpenError::Failed { path: path.display().to_string(), reason };
         let opened = open::open(path, options)?;
@@ -135,7 +135,7 @@ impl Store for SqliteStore {
         &self,
         batches: Vec<(TenantId, OperationId)>,
     ) -> Result<Vec<ChildCounts>, StoreError> {
-        // All that one job reads is of one moment.
+        // Everything that one job reads is of one moment.
         self.threads.look_up(move |connection| read::children(connection, &batches)).await
     }
 
@@ -180,7 +180,7 @@ impl Store for SqliteStore {
     }
 
     async fn list_with_head(&self, query: ListQuery) -> Result<(Vec<Operation>, Head), StoreError> {
-        // All that one job reads is of one moment.
+        // Everything that one job reads is of one moment.
         let read =
             move |connection: &_| Ok((list::list(connection, &query)?, log::head(connection)?));
         self.threads.list(read).await
@@ -224,14 +224,14 @@ impl Store for SqliteStore {
     }
 }
 
-/// The meaning of an SQLite error for the caller of a read, or of a write that was rolled back.
+/// The store's error for a failed read, or for a write that was rolled back.
 fn store_error(error: rusqlite::Error) -> StoreError {
     use rusqlite::ErrorCode;
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
             StoreError::Corrupt(error.to_string())
         }
-        // Only statements with a time limit are stopped while a caller waits for them.
+        // Callers wait only for statements with a time limit.
         Some(ErrorCode::OperationInterrupted) => StoreError::TimedOut,
         _ => StoreError::Unavailable(error.to_string()),
     }

@@ -6,7 +6,7 @@ use super::super::{StoreError, Write};
 use super::store_error;
 use crate::operation::ObjectId;
 
-/// The objects that come with a write: an input's with a new operation, a result's with the end.
+/// Stores the objects of a write: the input's with a new operation, the result's with its end.
 pub(super) fn put(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
     let operation = &write.operation;
     let input = operation.submission.input.as_ref().filter(|_| write.expected.is_none());

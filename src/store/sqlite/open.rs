@@ -1,5 +1,5 @@
-//! Opens a store: takes the file, checks that it is a store, has its own log and is not newer than this program,
-//! and updates its schema.
+//! Opens a store: takes the file, checks that it is a store, has its own log and is not newer than this program, and
+//! upgrades its schema.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,16 +16,16 @@ use super::wal::{self, Found};
 use super::{SqliteOptions, schema};
 use crate::files;
 
-/// How long to wait for a program that reads or backs up the file beside us.
+/// How long to wait for another program that reads or backs up the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Statements kept prepared per connection; the default of 16 is less than a commit uses.
+/// Prepared statements per connection; a commit uses more than the default of 16.
 const STATEMENTS: usize = 96;
 
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 const USER_VERSION_AT: usize = 60;
 const APPLICATION_ID_AT: usize = 68;
 
-/// An open file, the connection that writes and those that read.
+/// An open file, its writing connection and its reading ones.
 pub(super) struct Opened {
     pub(super) hold: Hold,
     pub(super) writer: Connection,
@@ -35,19 +35,19 @@ pub(super) struct Opened {
     pub(super) slow_lists: Vec<Connection>,
 }
 
-/// The writer's cache. Commits of a store below 1 GiB end with a look at every page in it: pages that change places in a tree
-/// take the number of a page that far away for a moment, and SQLite then looks for pages beyond the end.
+/// The writer's cache, in KiB. Small, because a commit to a store below 1 GiB ends with a scan of all cached pages:
+/// pages that move within a tree briefly get a number that far away, and SQLite then looks for pages beyond the end.
 const WRITER_CACHE_KIB: i32 = 4 << 10;
 
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenError> {
     let failed = |reason: String| OpenError::Failed { path: path.display().to_string(), reason };
-    // Made absolute, so that no name, like ":memory:" or "file:x", means something else to SQLite.
+    // Made absolute, so that names like ":memory:" or "file:x" have no special meaning for SQLite.
     let file = files::resolve(path).map_err(|error| failed(error.to_string()))?;
-    // A pipe or a device is refused before anything is made beside it, or waits in it.
+    // Refuses a pipe or a device before a file is created beside it, or a read blocks.
     if std::fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
         return Err(failed("it is not a regular file".to_owned()));
     }
-    // A slip in the path must not begin an empty store somewhere else.
+    // A typing error in the path must not begin an empty store somewhere else.
     if let Some(directory) = file.parent().filter(|directory| !directory.is_dir()) {
         return Err(failed(format!("there is no directory {}", directory.display())));
     }
@@ -77,7 +77,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     let mut writer = connect()?;
     let mut is_marked = false;
     if has_log {
-        // The stop that the last server did not come to.
+        // Completes the stop that the last server did not reach.
         match mark::fold(&writer) {
             Folding::Done => {
                 drop(writer);
@@ -92,8 +92,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     }
     let sqlite_failed = |error: rusqlite::Error| failed(error.to_string());
     if is_new {
-        // Before the write-ahead log is switched on, so that the header says from the beginning
-        // whose file this is.
+        // Before the write-ahead log is switched on, so that the header identifies the file from the beginning.
         schema::migrate(&mut writer).map_err(sqlite_failed)?;
     }
     begin_log(&writer).map_err(sqlite_failed)?;
@@ -115,7 +114,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     Ok(Opened { hold, writer, lookups, logs, lists, slow_lists })
 }
 
-/// Looks at the header, without SQLite, so that a file that is no store is not touched at all.
+/// Checks the header without SQLite, so that a file that is no store is not touched.
 fn check_header(path: &Path, header: &[u8]) -> Result<(), OpenError> {
     let not_ours = |reason: &str| {
         Err(OpenError::NotAStore { path: path.display().to_string(), reason: reason.to_owned() })
@@ -132,14 +131,14 @@ fn check_header(path: &Path, header: &[u8]) -> Result<(), OpenError> {
 fn find_damage(length: u64, first_page: &[u8], log: &Found) -> Option<String> {
     match log {
         Found::Damaged(reason) => Some(reason.clone()),
-        // The file may be behind its log, in length too.
+        // The file may be behind its log, also in length.
         Found::Commits(_) => None,
         Found::Missing | Found::Empty => cut_off(first_page, length)
             .map(|whole| format!("it is cut off: of {whole} bytes it has {length}")),
     }
 }
 
-/// Why a file that no server has must not be read with the log beside it, or without one.
+/// Why a file that no server has open must not be read with the log beside it, or without one.
 pub(super) fn check_log(file: &Path) -> Result<(), String> {
     let found =
         || Ok((hold::first_page(&File::open(file)?)?.1, wal::find(&files::beside(file, "-wal"))?));
@@ -150,12 +149,12 @@ pub(super) fn check_log(file: &Path) -> Result<(), String> {
     }
 }
 
-/// Looks at the version again through SQLite, because a newer program may have died before its
-/// migration got from the write-ahead log into the file.
+/// Checks the version again through SQLite, because a newer program may have died before its upgrade got from the
+/// write-ahead log into the file.
 fn check_version(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let checked = connection
         .busy_timeout(BUSY_TIMEOUT)
-        // If the file is refused, closing it must not fold the log into it.
+        // If the file is refused, closing it must not checkpoint the log into it.
         .and_then(|()| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true))
         .and_then(|_| schema::version(connection))
         .map_err(|error| OpenError::Failed {

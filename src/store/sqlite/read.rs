@@ -1,4 +1,4 @@
-//! Reads other than lists. Each function is one statement's worth of work.
+//! Reads other than lists. Each function is about one statement.
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -101,7 +101,7 @@ pub(super) fn log_book(connection: &Connection, id: OperationId) -> Result<LogBo
     Ok(LogBook::new(last, sizes))
 }
 
-/// Of each batch: a range of one index, and a few rows.
+/// For each batch, reads a range of one index: a few rows.
 pub(super) fn children(
     connection: &Connection,
     batches: &[(TenantId, OperationId)],

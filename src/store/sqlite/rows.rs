@@ -12,12 +12,12 @@ use crate::operation::{
     TenantId, Timestamp, WorkerId,
 };
 
-/// What ids are compared to: a blob sorts behind the empty one, whatever its bytes.
+/// The lower bound for ids: every blob sorts after the empty one.
 pub(super) fn beginning(after: Option<OperationId>) -> Vec<u8> {
     after.map_or_else(Vec::new, |id| id.as_bytes().to_vec())
 }
 
-/// All rows of a statement, each made into something.
+/// All rows of a statement, each converted by `make`.
 pub(super) fn all<T>(
     connection: &Connection,
     sql: &str,
@@ -33,12 +33,12 @@ pub(super) fn all<T>(
     Ok(made)
 }
 
-/// An operation of a row of `OPERATION`.
+/// Decodes a row of `OPERATION`.
 pub(super) fn operation(row: &Row<'_>) -> Result<Operation, StoreError> {
     operation_at(row, 0)
 }
 
-/// The same where it begins at a later column.
+/// Like [`operation`], beginning at a later column.
 pub(super) fn operation_at(row: &Row<'_>, at: usize) -> Result<Operation, StoreError> {
     let id = OperationId::from_bytes(get(row, at)?);
     let key: Option<String> = get(row, at + 5)?;
@@ -62,7 +62,7 @@ fn blob<'a>(id: OperationId, row: &'a Row<'_>, at: usize) -> Result<&'a [u8], St
     value.as_blob().map_err(|error| codec::corrupt(id, error))
 }
 
-/// An event of its type and life.
+/// Decodes an event from its type and life.
 pub(super) fn event(id: OperationId, row: &Row<'_>) -> Result<Event, StoreError> {
     let event_type = EventType::from_number(get(row, 0)?)
         .ok_or_else(|| codec::corrupt(id, "it has an event of no known type"))?;
@@ -110,12 +110,12 @@ pub(super) fn unfinished(row: &Row<'_>) -> Result<Unfinished, StoreError> {
     })
 }
 
-/// Numbers that only this program has written.
+/// Only this program writes this number.
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
-/// A column's value. A value that is not of the type is damage.
+/// A column's value. A value of another type is damage.
 pub(super) fn get<T: FromSql>(row: &Row<'_>, at: usize) -> Result<T, StoreError> {
     row.get(at).map_err(|error| {
         let id = row.get("id").map(OperationId::from_bytes);

@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 /// Marks a file as longrun's in SQLite's header: "LRun".
 pub(super) const APPLICATION_ID: u32 = 0x4c52_756e;
 
-/// The scripts, each of which leads from the version of its position to the next.
+/// The scripts; each upgrades from its position in the list to the next version.
 const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_tombstones.sql"),
@@ -22,13 +22,13 @@ const MIGRATIONS: [&str; 10] = [
 /// The newest version that this program knows.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 
-/// The version that the file has; 0 before the first script.
+/// The file's version; 0 before the first script.
 pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Runs the scripts that the file has not seen, each in a transaction of its own that also raises
-/// the version: a crash leaves the file at a version, never between two.
+/// Runs the missing scripts, each in a transaction of its own that also raises the version: a crash leaves the file at
+/// a version, never between two.
 pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let found = version(connection)?;
     for (script, version) in MIGRATIONS.iter().zip(1_u32..) {
@@ -74,7 +74,7 @@ mod tests {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, changes))
         });
         let found: Vec<_> = found.unwrap().map(Result::unwrap).collect();
-        // Commits of the forgotten writer are never looked up.
+        // The forgotten writer's commits are never looked up.
         let at =
             |id: u128, revision| (OperationId::from_bytes(id.to_be_bytes()), Revision(revision));
         let expected: [(i64, i64, bool, Vec<_>); 2] =

@@ -1,10 +1,10 @@
-//! The threads that talk to SQLite, and how async callers talk to them.
+//! The threads that use SQLite, and how async callers reach them.
 //!
-//! SQLite blocks, so it is kept off the runtime's threads. Queues are bounded: when all threads are
-//! busy, callers wait. A thread ends when its queue is closed and empty.
+//! SQLite blocks, so it does not run on the runtime's threads. Queues are bounded: when all threads are busy, callers
+//! wait. A thread ends when its queue is closed and empty.
 //!
-//! A read ends when its caller disconnects, also in the middle of a statement. A list also ends when its time is
-//! up: first a short one, among the others, then a longer one, where it delays only other slow lists.
+//! A read ends when its caller disconnects, even in the middle of a statement. A list also ends when its time is up: it
+//! first gets a short time among the others, and then a longer one, where it delays only other slow lists.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,12 +22,12 @@ use super::hold::Hold;
 use super::mark;
 use super::open::Opened;
 
-/// Jobs that may wait for a thread.
+/// The maximum number of jobs that wait for a thread.
 const QUEUE: usize = 64;
-/// A list that takes longer goes behind others of the kind.
+/// A list that takes longer moves to the thread of slow lists.
 const QUICK: Duration = Duration::from_millis(250);
-/// About how many steps of SQLite's machine lie between two looks at whether a read is to go on: a few hundred
-/// microseconds' worth.
+/// The approximate number of steps of SQLite's virtual machine between two checks whether a read should go on: a few
+/// hundred microseconds.
 const STEPS: i32 = 10_000;
 
 type Read = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -38,7 +38,7 @@ type Write = Box<dyn FnOnce(Result<(&mut Connection, &mut Names), StoreError>) +
 /// The running threads.
 pub(super) struct Threads {
     state: Mutex<Option<Running>>,
-    /// The longest that a list may take.
+    /// The time limit of a list.
     list_time: Duration,
     /// Held while closing, so that a second `close` returns only after the first.
     closing: tokio::sync::Mutex<()>,
@@ -47,15 +47,15 @@ pub(super) struct Threads {
 struct Running {
     writes: mpsc::Sender<Write>,
     writer: Worker,
-    /// For reads of a few rows by key. Commits wait for some of these.
+    /// For reads of a few rows by key. Commits wait for some of them.
     lookups: Pool,
-    /// For what watches read of the log: there may be many of them, and commits must not wait for any.
+    /// For watches that read the log: there may be many of them, and commits must not wait for any.
     logs: Pool,
-    /// For lists that are quick, as nearly all are, and for reads of everything page by page.
+    /// For quick lists, which nearly all are, and for full scans page by page.
     lists: Pool,
     /// For other lists, so that they delay only each other.
     slow_lists: Pool,
-    /// Given back last of all, when no thread has the file any more.
+    /// Released last, when no thread has the file open any more.
     hold: Arc<Hold>,
 }
 
@@ -65,7 +65,7 @@ struct Pool {
     readers: Vec<Worker>,
 }
 
-/// A thread and the news of its end.
+/// A thread, and the signal of its end.
 struct Worker {
     thread: JoinHandle<()>,
     ended: oneshot::Receiver<()>,
@@ -88,7 +88,7 @@ impl Threads {
         Ok(Self { state, list_time, closing })
     }
 
-    /// Writes, behind all writes before.
+    /// Runs a write after all earlier writes.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Connection, &mut Names) -> Result<T, StoreError> + Send + 'static,
@@ -100,11 +100,11 @@ impl Threads {
         });
         writes.send(job).await.map_err(|_| closed())?;
         drop(writes);
-        // Without an answer the thread died in the middle of it.
+        // Without an answer, the thread died during the write.
         answered.await.unwrap_or_else(|_| Err(StoreError::Unknown("the writer ended".to_owned())))
     }
 
-    /// A read of a few rows by key.
+    /// Reads a few rows by key.
     pub(super) async fn look_up<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -113,7 +113,7 @@ impl Threads {
         read(reads, None, job).await
     }
 
-    /// A read of a page of the log.
+    /// Reads a page of the log.
     pub(super) async fn log<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -122,7 +122,7 @@ impl Threads {
         read(reads, None, job).await
     }
 
-    /// A read of a page of everything that there is.
+    /// Reads a page of a full scan.
     pub(super) async fn scan<T: Send + 'static>(
         &self,
         job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -131,7 +131,7 @@ impl Threads {
         read(reads, None, job).await
     }
 
-    /// A read that may take long, and is stopped if it does. It may be begun twice.
+    /// Runs a read that may take long, and stops it if it does. It may start twice.
     pub(super) async fn list<T: Send + 'static>(
         &self,
         job: impl Fn(&Connection) -> Result<T, StoreError> + Send + Sync + 'static,
@@ -156,8 +156,8 @@ impl Threads {
         checked.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Lets what is under way finish and ends the threads, readers first: the last connection to
-    /// go folds the log into the file, and only the writer may.
+    /// Finishes running jobs and ends the threads, readers first: the last connection to close checkpoints the log into
+    /// the file, and only the writer may do that.
     pub(super) async fn close(&self) {
         let _closing = self.closing.lock().await;
         let Some(running) = self.take() else { return };
@@ -206,7 +206,7 @@ impl Pool {
         Ok(Self { reads, readers: readers.collect::<io::Result<_>>()? })
     }
 
-    /// Takes no more reads; the threads end when those that wait are done.
+    /// Accepts no more reads; the threads end when the waiting ones are done.
     fn close(self) -> Vec<Worker> {
         self.readers
     }
@@ -225,12 +225,12 @@ impl Worker {
 
 fn join(workers: impl IntoIterator<Item = Worker>) {
     for worker in workers {
-        // A thread that panicked has said so itself.
+        // A thread that panicked has reported it itself.
         let _ = worker.thread.join();
     }
 }
 
-/// Has one of the threads read, for `limit` at most; until the end of this call in any case.
+/// Runs a read on one of the threads, for `limit` at most; it ends at the latest when this future is dropped.
 async fn read<T: Send + 'static>(
     reads: mpsc::Sender<Read>,
     limit: Option<Duration>,
@@ -251,7 +251,7 @@ async fn read<T: Send + 'static>(
 
 fn serve(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Read>>) {
     loop {
-        // One idle thread waits in the queue, the others for their turn to.
+        // One idle thread waits for the queue, the others for the lock.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         match job {
             Some(job) => job(&mut connection),
@@ -272,7 +272,7 @@ fn write_all(mut connection: Connection, mut queue: mpsc::Receiver<Write>, hold:
     mark::end(&connection, hold);
 }
 
-/// All that `job` reads is of one moment. Its statements are stopped when `limit` is over and when `gone` says so.
+/// Everything that `job` reads is of one moment. Its statements are stopped after `limit`, or when `gone` returns true.
 fn read_until<T>(
     connection: &mut Connection,
     limit: Option<Duration>,
@@ -284,7 +284,7 @@ fn read_until<T>(
         move || gone.is_cancelled() || limit.is_some_and(|limit| began.elapsed() >= limit);
     connection.progress_handler(STEPS, Some(is_over)).map_err(super::store_error)?;
     let read = connection.unchecked_transaction().map_err(super::store_error).and_then(|moment| {
-        // What ends the transaction takes fewer steps than lie before the next look.
+        // Ending the transaction takes fewer steps than one check interval.
         job(&moment)
     });
     connection.progress_handler(0, None::<fn() -> bool>).map_err(super::store_error)?;

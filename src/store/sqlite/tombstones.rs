@@ -1,4 +1,4 @@
-//! Tombstones: written with a removal or by a copy, deleted from the oldest on. Each function is one statement.
+//! Tombstones: written with a removal or by a copy, deleted oldest first. Each function is one statement.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
@@ -43,7 +43,7 @@ fn one(row: &Row<'_>) -> Result<(OperationId, Tombstone), StoreError> {
     Ok((id, Tombstone { tenant, purged_at, forget_at }))
 }
 
-/// When the oldest is to be forgotten.
+/// When the oldest tombstone expires.
 pub(super) fn oldest(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
     let oldest = connection
         .prepare_cached("SELECT forget_at FROM tombstones ORDER BY n LIMIT 1")

@@ -1,9 +1,9 @@
 //! The write-ahead log as SQLite would read it, before SQLite does.
 //!
-//! SQLite ends the log at the first frame whose checksum is wrong, because that is what a crash within a
-//! commit leaves. But a commit is synced before the next is written: where whole commits stand behind a
-//! wrong frame, it was right once, and ending there would lose what was acknowledged. The last commits
-//! of a log cannot be told from one that was under way.
+//! SQLite ends the log at the first frame with a wrong checksum, because that is what a crash within a commit leaves.
+//! But a commit is synced before the next is written: a wrong frame followed by whole commits was right once, and
+//! ending there would lose acknowledged commits. Damage to the last commits of a log cannot be told from an unfinished
+//! commit.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
@@ -13,16 +13,16 @@ use super::header::number;
 
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
-/// The last bit says that checksums are of big-endian numbers.
+/// The last bit is set if checksums are over big-endian numbers.
 const MAGIC: u32 = 0x377f_0682;
 const BUFFER_BYTES: usize = 1 << 20;
 
 /// A log that has commits.
 #[derive(Debug)]
 pub(super) struct Log {
-    /// A random number of the log's first generation, raised by one each time that SQLite begins it anew.
+    /// A random number for the log's first generation, raised by one each time that SQLite begins it anew.
     pub(super) salt: u32,
-    /// The last committed content of the file's first page, if the log has one.
+    /// The last committed content of the file's first page, if it is in the log.
     pub(super) first_page: Option<Vec<u8>>,
     /// Whether the log has no other page.
     pub(super) has_first_page_only: bool,
@@ -37,7 +37,7 @@ pub(super) enum Found {
     Empty,
     /// A log with commits.
     Commits(Log),
-    /// A log that is not as it was written, and how that shows.
+    /// A damaged log, with the reason.
     Damaged(String),
 }
 
@@ -62,7 +62,7 @@ pub(super) fn find(path: &Path) -> io::Result<Found> {
     }
 }
 
-/// The salt of a log that has frames.
+/// The salt of a log with frames.
 pub(super) fn salt(path: &Path) -> io::Result<u32> {
     let mut header = [0; HEADER_BYTES];
     File::open(path)?.read_exact(&mut header)?;
@@ -88,7 +88,7 @@ fn read(mut log: impl Read) -> io::Result<Found> {
         }
         let (head, page) = frame.split_at(FRAME_HEADER_BYTES);
         let is_commit = number(&head[4..8]) != 0;
-        // The frames of an earlier round, which stand behind this one's, have another salt.
+        // Frames of an earlier round, which follow those of this one, have another salt.
         let is_right =
             head[8..16] == header[16..24] && before.of(&head[..8]).of(page).is(&head[16..24]);
         match (wrong, is_right) {
@@ -106,7 +106,7 @@ fn read(mut log: impl Read) -> io::Result<Found> {
     Ok(pages.end(number(&header[16..20])))
 }
 
-/// What is kept of pages as they are read: of one commit, and of all that are whole.
+/// The pages that are remembered while the log is read: those of the present commit, and those of complete ones.
 #[derive(Default)]
 struct Pages {
     first_page: Option<Vec<u8>>,
@@ -150,7 +150,7 @@ impl Sum {
         if self.is_big_endian { number(bytes) } else { number(bytes).swap_bytes() }
     }
 
-    /// The sum after these bytes, a multiple of eight.
+    /// The sum after these bytes, whose number must be a multiple of eight.
     fn of(mut self, bytes: &[u8]) -> Self {
         for pair in bytes.chunks_exact(8) {
             self.low = self.low.wrapping_add(self.read(&pair[..4])).wrapping_add(self.high);
@@ -159,7 +159,7 @@ impl Sum {
         self
     }
 
-    /// Sums are stored in one order whatever they are of.
+    /// Sums are stored big-endian, whatever they are computed over.
     fn stored(self, bytes: &[u8]) -> Self {
         Self { low: number(&bytes[..4]), high: number(&bytes[4..8]), ..self }
     }

@@ -34,9 +34,9 @@ pub(super) fn commit(
     }
 }
 
-/// A commit that failed is rolled back, but if writing or syncing the log is what failed, then its
-/// end may be in the log all the same, and a crash now would bring it back. Another commit, which
-/// takes its place in the log and its name, makes sure.
+/// Handles a failed commit, which is rolled back. But if writing or syncing the log failed, the commit's end may be in
+/// the log all the same, and a crash now would bring it back. Therefore another commit takes its place in the log and
+/// its name.
 fn after_failed_commit(
     connection: &mut Connection,
     names: &mut Names,
@@ -51,7 +51,7 @@ fn after_failed_commit(
     let may_come_back = error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
     if may_come_back {
         names.doubt(stamp);
-        // What is known to have happened is not taken back: the caller asks for the outcome.
+        // A commit that is known to be written is not undone: the caller asks for the outcome.
         if !matches!(names.settle(connection), Ok(None)) {
             names.doubt(stamp);
             return StoreError::Unknown(error.to_string());
@@ -88,7 +88,7 @@ fn apply(transaction: &Transaction<'_>, stamp: Stamp, batch: &Batch) -> Result<(
         _ => batch.writes.iter().map(|write| write.operation.id()).collect(),
     };
     for append in &batch.logs {
-        // A write has checked the revision; its operation may have moved on behind the lines.
+        // A write has checked the revision; the operation may have a later one than the lines.
         if !written.contains(&append.id) {
             check_current(transaction, append.id, append.revision)?;
         }

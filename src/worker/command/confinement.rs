@@ -1,9 +1,9 @@
 //! Limits of commands: CPU time, memory, file size, processes, open files; another user; a directory of their own.
 //!
-//! A confined command is started by the `longrun` program itself, with [`WORD`]: it limits itself, becomes the other user,
-//! and then turns into the command. So the command and all that it starts have the limits from their first instruction on,
-//! and on Linux no program that they run, `sudo` for one, gives them more rights than they have.
-//! Where one of these steps fails, the command is not run.
+//! A confined command is started by the `longrun` program itself, with [`WORD`]: it limits itself, becomes the other
+//! user, and then turns into the command. So the command and everything that it starts have the limits from their first
+//! instruction, and on Linux no program that they run, such as `sudo`, gives them more rights. If one of these steps
+//! fails, the command does not run.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
@@ -15,14 +15,14 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use tempfile::TempDir;
 
-/// The first argument of a process that is about to turn into a command.
+/// The first argument of a process that will turn into a command.
 pub const WORD: &str = "limit-command";
-/// How it ends where it cannot.
+/// The exit code if it cannot.
 const FAILED: u8 = 126;
-/// Ends the words that are not the command's.
+/// Ends the words of the confinement; the command follows.
 const END: &str = "--";
 
-/// Something that each process of a command may have so much of.
+/// A limit on each process of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessLimit {
     /// Seconds of CPU time.
@@ -46,7 +46,7 @@ pub struct Confinement {
 }
 
 impl ProcessLimit {
-    /// The limit of that name: `cpu-seconds`, `memory-bytes`, `file-bytes`, `processes`, `open-files`.
+    /// The limit with that name: `cpu-seconds`, `memory-bytes`, `file-bytes`, `processes`, `open-files`.
     fn named(name: &str, most: u64) -> Option<Self> {
         Some(match name {
             "cpu-seconds" => Self::CpuSeconds(most),
@@ -72,7 +72,7 @@ impl ProcessLimit {
         self.parts().0
     }
 
-    /// Seconds, bytes, or a number of things.
+    /// The limit's value, in seconds, bytes or units.
     pub const fn most(self) -> u64 {
         self.parts().2
     }
@@ -84,14 +84,14 @@ impl ProcessLimit {
 
     fn set(self) -> io::Result<()> {
         let (_, resource, most) = self.parts();
-        // The system ends a process at the second limit of CPU time with SIGKILL, which would say nothing.
+        // At the hard limit of CPU time the system sends SIGKILL, which would not name the reason.
         let last = if resource == Resource::Cpu { most.saturating_add(1) } else { most };
         Ok(setrlimit(resource, Rlimit { current: Some(most), maximum: Some(last) })?)
     }
 }
 
 impl Confinement {
-    /// The same with a limit of each process, in place of another of the same name.
+    /// Adds a limit of each process; it replaces one of the same name.
     #[must_use]
     pub fn with_limit(mut self, limit: ProcessLimit) -> Self {
         self.limits.retain(|other| other.name() != limit.name());
@@ -99,20 +99,20 @@ impl Confinement {
         self
     }
 
-    /// The same as another user and group, by their numbers. Only root can become another user.
+    /// Sets another user and group, by number. Only root can become another user.
     #[must_use]
     pub fn with_user(self, user: u32, group: u32) -> Self {
         Self { user: Some((user, group)), ..self }
     }
 
-    /// The same with or without an empty directory that is made for each attempt and removed after it, as `TMPDIR` and as
-    /// the working directory.
+    /// Sets whether each attempt gets an empty directory, as `TMPDIR` and as the working directory, which is removed
+    /// after it.
     #[must_use]
     pub fn with_own_directory(self, has_own_directory: bool) -> Self {
         Self { has_own_directory, ..self }
     }
 
-    /// Refuses what this process cannot do.
+    /// Refuses a confinement that this process cannot apply.
     pub fn check(&self) -> Result<(), String> {
         if self.user.is_some() && !geteuid().is_root() {
             return Err("only root can run commands as another user".to_owned());
@@ -129,12 +129,12 @@ impl Confinement {
         Ok(())
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is no confinement.
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// A directory for an attempt, if it is to have one.
+    /// Makes a directory for an attempt, if it gets one.
     pub(super) fn directory(&self) -> io::Result<Option<OwnDirectory>> {
         if !self.has_own_directory {
             return Ok(None);
@@ -171,7 +171,7 @@ impl Confinement {
     }
 }
 
-/// A directory that is removed in the end.
+/// A directory that is removed on drop.
 #[derive(Debug)]
 pub(super) struct OwnDirectory {
     path: PathBuf,
@@ -193,20 +193,20 @@ impl Drop for OwnDirectory {
             }
         };
         match tokio::runtime::Handle::try_current() {
-            // The attempt's end does not wait for a large directory.
+            // The attempt's end does not wait for the removal of a large directory.
             Ok(runtime) => drop(runtime.spawn_blocking(remove)),
             Err(_) => remove(),
         }
     }
 }
 
-/// Turns into the command that `words` end with, confined as they say. Returns if that cannot be done.
+/// Turns into the command at the end of `words`, confined as they say. Returns only if that fails.
 pub fn confine(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let error = match turn(words.into_iter()) {
         Ok(never) => match never {},
         Err(error) => error,
     };
-    // It is the command's own standard error, where the reasons of commands stand.
+    // This is the command's own standard error, where commands report their reasons.
     let _ = writeln!(io::stderr(), "longrun: the command was not started: {error}");
     ExitCode::from(FAILED)
 }
@@ -229,7 +229,7 @@ fn turn(mut words: impl Iterator<Item = OsString>) -> io::Result<Never> {
         }
     }
     let program = words.next().ok_or_else(wrong)?;
-    // A set-user-ID program would run as a user to whom the limits do not apply. Becoming another user needs no program.
+    // A set-user-ID program would run as a user without the limits. Becoming another user needs no such program.
     #[cfg(target_os = "linux")]
     rustix::thread::set_no_new_privs(true)?;
     let mut command = std::process::Command::new(&program);

@@ -1,12 +1,12 @@
-//! The keeper: a small process around each command. It ends the command when the worker's process ends, whatever that
-//! dies of, because a command must never run beside the next attempt of its operation.
+//! The keeper: a small process around each command. It ends the command when the worker's process ends, for whatever
+//! reason, because a command must never run beside the next attempt of its operation.
 //!
 //! The keeper is the `longrun` program itself, started with [`WORD`]. Its stdin is a socket to the worker. Over it the
-//! keeper gets the command's four pipes and then bytes: [`TERMINATE`] and [`KILL`]. The end of the socket means
-//! [`KILL`], too. The keeper sends lines, see [`Report`], and ends once no process is left that the command started.
+//! keeper gets the command's four pipes and then bytes: [`TERMINATE`] and [`KILL`]. The end of the socket also means
+//! [`KILL`]. The keeper sends lines, see [`Report`], and ends once no process is left that the command started.
 //!
-//! The keeper adopts orphans (it is their subreaper), so that it also reaches processes that have left the command's
-//! group or session. Where the system has no subreapers or no `/proc`, it reaches the process group only.
+//! The keeper adopts orphans (as their subreaper), so that it also reaches processes that have left the command's group
+//! or session. On systems without subreapers or `/proc`, it reaches only the process group.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -30,7 +30,7 @@ use rustix::process::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The first argument of a process that is a keeper.
+/// The first argument of a keeper's process.
 pub const WORD: &str = "keep-command";
 /// Sends SIGTERM to every process of the command.
 pub(super) const TERMINATE: u8 = b't';
@@ -38,15 +38,15 @@ pub(super) const TERMINATE: u8 = b't';
 pub(super) const KILL: u8 = b'k';
 /// The descriptor on which a command reports progress.
 pub(super) const PROGRESS_FD: i32 = 3;
-/// stdin, stdout, stderr and progress.
+/// The number of pipes: stdin, stdout, stderr and progress.
 pub(super) const PIPES: usize = 4;
-/// The first pause between two rounds of SIGKILL, and the longest: a process in a system call may take its time.
+/// The first and the longest pause between two rounds of SIGKILL, because a process in a system call may take its time.
 const ROUND: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(200)];
 
 /// A line that the keeper sends to the worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Report {
-    /// The command runs, as the leader of the process group of this number.
+    /// The command runs, as the leader of the process group with this number.
     Started(i32),
     /// The command could not be started: an error of the system.
     NotStarted(i32),
@@ -69,7 +69,7 @@ impl fmt::Display for Report {
 }
 
 impl Report {
-    /// Reads a line; `None` if it is none of the keeper's.
+    /// Parses a line; `None` if the keeper did not write it.
     pub(super) fn parse(line: &str) -> Option<Self> {
         let (word, number) = line.split_once(' ')?;
         let number = number.parse().ok()?;
@@ -83,7 +83,7 @@ impl Report {
     }
 }
 
-/// Is the keeper of the command that `words` name, until all its processes have ended.
+/// Runs as the keeper of the command in `words`, until all its processes have ended.
 pub fn keep(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     match run(words.into_iter()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,7 +96,7 @@ fn run(words: impl Iterator<Item = OsString>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let entered = runtime.enter();
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
-        // Once it is caught, a signal stays caught.
+        // The handler stays installed after the stream is dropped.
         let _signals = signal(kind)?;
     }
     drop(entered);
@@ -111,7 +111,7 @@ fn run(words: impl Iterator<Item = OsString>) -> io::Result<()> {
             return write!(control, "{}", Report::NotStarted(number));
         }
     };
-    // A worker that is gone is found out when the socket is read.
+    // Reading the socket shows that a worker is gone.
     let _ = write!(control, "{}", Report::Started(leader.as_raw_nonzero().get()));
     let family = Arc::new(Family { leader, reaping: Mutex::new(()) });
     let (reports, relatives) = (control.try_clone()?, Arc::clone(&family));
@@ -120,7 +120,7 @@ fn run(words: impl Iterator<Item = OsString>) -> io::Result<()> {
     reaper.join().map_err(|_| io::Error::other("the reaper panicked"))
 }
 
-/// The command's ends of its pipes.
+/// Receives the command's ends of its pipes.
 fn receive_pipes(control: &UnixStream) -> io::Result<[OwnedFd; PIPES]> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PIPES))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -134,7 +134,7 @@ fn receive_pipes(control: &UnixStream) -> io::Result<[OwnedFd; PIPES]> {
     pipes.try_into().map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-/// Starts the command. The keeper's copies of the pipes are closed then, so that their ends are seen.
+/// Starts the command. Closes the keeper's copies of the pipes, so that readers see their ends.
 fn start(
     mut words: impl Iterator<Item = OsString>,
     [stdin, stdout, stderr, progress]: [OwnedFd; PIPES],
@@ -148,15 +148,15 @@ fn start(
     pid.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The command and all that it has started.
+/// The command and everything that it has started.
 struct Family {
     leader: Pid,
-    /// Held while children are reaped or signalled: the number of a child that is not reaped is not used again.
+    /// Held while children are reaped or signalled, so that the number of a child is not reused meanwhile.
     reaping: Mutex<()>,
 }
 
 impl Family {
-    /// Reaps until there is no child left, and reports the command's own end.
+    /// Reaps until no child is left, and reports the command's own end.
     fn reap_all(&self, mut reports: UnixStream) {
         loop {
             match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
@@ -178,7 +178,7 @@ impl Family {
         }
     }
 
-    /// Does what the worker asks, and ends the command when the worker is gone.
+    /// Obeys the worker, and ends the command when the worker is gone.
     fn obey(&self, mut control: UnixStream) {
         let mut order = [0];
         loop {
@@ -198,7 +198,7 @@ impl Family {
 
     fn signal(&self, signal: Signal) {
         let _reaping = self.lock();
-        // A process that is gone already needs no signal.
+        // A process that is already gone needs no signal.
         let Some(processes) = descendants(getpid()) else {
             let _ = kill_process_group(self.leader, signal);
             return;
@@ -213,7 +213,7 @@ impl Family {
     }
 }
 
-/// Every process below `root`; `None` where `/proc` does not show them.
+/// Every process below `root`; `None` if `/proc` does not show them.
 fn descendants(root: Pid) -> Option<Vec<Pid>> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for process in std::fs::read_dir("/proc").ok()?.flatten() {
@@ -221,7 +221,7 @@ fn descendants(root: Pid) -> Option<Vec<Pid>> {
             continue;
         };
         let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
-        // "pid (name) state parent …": only the name may hold blanks and parentheses.
+        // "pid (name) state parent …": only the name can contain blanks and parentheses.
         let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
         if let Some(parent) = parent.and_then(|parent| parent.parse().ok()) {
             children.entry(parent).or_default().push(pid);

@@ -1,4 +1,4 @@
-//! A command with its keeper, as the worker sees them: four pipes, orders, reports.
+//! A command with its keeper, from the worker's side: four pipes, orders, reports.
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -30,19 +30,19 @@ pub(super) struct Pipes {
 #[derive(Debug)]
 pub(super) struct Orders(OwnedWriteHalf);
 
-/// What the keeper reports of a running command.
+/// The keeper's reports about a running command.
 #[derive(Debug)]
 pub(super) struct Reports {
     lines: Lines<BufReader<OwnedReadHalf>>,
     leader: Option<Pid>,
 }
 
-/// Why there is no running command.
+/// Why a command is not running.
 #[derive(Debug)]
 pub(super) enum NotStarted {
-    /// The system did not start the keeper.
+    /// The system could not start the keeper.
     Keeper(io::Error),
-    /// The system did not start the command.
+    /// The system could not start the command.
     Command(io::Error),
 }
 
@@ -67,7 +67,7 @@ pub(super) async fn start(
     }
 }
 
-/// Starts the keeper and hands the command's ends of the pipes to it.
+/// Starts the keeper and passes it the command's ends of the pipes.
 fn launch(
     command: &Command,
     directory: Option<&OwnDirectory>,
@@ -91,9 +91,9 @@ fn launch(
         .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // A signal that a terminal sends to this process' group is not for the keeper.
+        // A terminal's signal to this process's group must not reach the keeper.
         .process_group(0);
-    // Nothing waits for the keeper: the end of the socket says that it has ended, and tokio reaps it.
+    // Nothing waits for the keeper: the end of the socket shows that it has ended, and tokio reaps it.
     drop(tokio::process::Command::from(keeper).spawn()?);
     let fds = [stdin.as_fd(), stdout.as_fd(), stderr.as_fd(), progress.as_fd()];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PIPES))];
@@ -134,7 +134,7 @@ impl Reports {
             Some(Report::Exited(code)) => Ok(ExitStatus::from_raw(code << 8)),
             Some(Report::Signalled(number)) => Ok(ExitStatus::from_raw(number)),
             _ => {
-                // Something has killed the keeper: then the process group is all that can be reached.
+                // The keeper was killed: then only the process group can be reached.
                 if let Some(leader) = self.leader {
                     let _ = kill_process_group(leader, Signal::KILL);
                 }

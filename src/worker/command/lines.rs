@@ -1,17 +1,17 @@
-//! Splits bytes into lines, with bounds whatever a command writes.
+//! Splits bytes into lines, with limits on what a command may write.
 
 use std::collections::VecDeque;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
-/// Longest line; the rest of a longer one is dropped.
+/// The longest line, in bytes; the rest is dropped.
 const MAX_LINE: usize = 8 * 1024;
 const CHUNK: usize = 16 * 1024;
 
 /// The lines of a source.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
-    /// None once it has ended.
+    /// `None` once it has ended.
     source: Option<R>,
     chunk: Vec<u8>,
     partial: Vec<u8>,
@@ -25,8 +25,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         Self { source: Some(source), chunk: vec![0; CHUNK], partial, complete }
     }
 
-    /// The next line without its end, invalid UTF-8 replaced. A source that cannot be read any more
-    /// has ended; what follows its last line end is a line as well.
+    /// The next line without its end; invalid UTF-8 is replaced. A source that cannot be read has ended. Text after the
+    /// last line end is a line too.
     pub(super) async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(line) = self.complete.pop_front() {

@@ -1,4 +1,4 @@
-//! The end of a command: its output as an outcome, or its exit status as a failure. Pure.
+//! The end of a command: an outcome from its output, or a failure from its exit status. Pure.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -11,12 +11,12 @@ use super::retry_on::RetryOn;
 use crate::worker::spool::{Contents, Spooled};
 use crate::worker::{Failure, Outcome, Problem};
 
-/// Most warnings and most errors that a command's end carries; the first ones.
+/// The maximum number of warnings and of errors of a command; the first ones are kept.
 const MAX_PROBLEMS: usize = 100;
-/// How much of the end of stderr a failure tells.
+/// How much of the end of stderr a failure has, in bytes.
 const TAIL: usize = 4 * 1024;
 
-/// The end that a command reported on the progress descriptor.
+/// The command's messages on the progress descriptor about its end.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     content_type: Option<String>,
@@ -25,7 +25,7 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// Adds a line. Progress is of no interest here.
+    /// Adds a line. Ignores progress.
     pub(super) fn add(&mut self, line: ProgressLine) {
         let (problems, problem) = match line {
             ProgressLine::Progress(_) => return,
@@ -67,15 +67,15 @@ impl Tail {
     }
 }
 
-/// The outcome of a command that succeeded, in part if it named errors. The bytes are kept exactly; nothing written
-/// is no result, unless a media type was named for it.
+/// The outcome of a successful command; partial if it reported errors. The bytes stay exact; empty output is no result,
+/// unless the command named a media type for it.
 pub(super) fn outcome(contents: Spooled, said: Said) -> Outcome {
     let outcome =
         said.warnings.into_iter().fold(result(contents, said.content_type), Outcome::with_warning);
     said.errors.into_iter().fold(outcome, Outcome::with_error)
 }
 
-/// What is too large for memory is not looked at: without a name it is just bytes.
+/// Contents that are not in memory are not examined: without a media type they are just bytes.
 fn result(contents: Spooled, content_type: Option<String>) -> Outcome {
     let data = match (contents.0, content_type) {
         (contents, Some(named)) => return Outcome::spooled(&named, Spooled(contents)),
@@ -94,8 +94,8 @@ fn result(contents: Spooled, content_type: Option<String>) -> Outcome {
     }
 }
 
-/// The failure of a command that did not succeed: the first error that it named, with the others as causes; else its
-/// exit status and the end of stderr.
+/// The failure of an unsuccessful command: the first error that it reported, with the others as causes; else its exit
+/// status and the end of stderr.
 pub(super) fn failure(
     status: ExitStatus,
     stderr: &Tail,
@@ -119,14 +119,14 @@ pub(super) fn failure(
     let mut errors = said.errors.into_iter();
     let problem = errors.next().unwrap_or_else(|| Problem::new(code, message));
     let failure = Failure::from_problem(errors.fold(problem, Problem::with_cause));
-    // A crash, or a kill by a machine without memory, is no verdict on the work.
+    // A crash, or a kill for lack of memory, says nothing about the work.
     match status.code().is_none_or(|code| retry_on.holds(code)) {
         true => failure,
         false => failure.into_permanent(),
     }
 }
 
-/// The limit of the system's that ended the command, or that its shell says ended what it ran: the code and the words.
+/// The system's limit that ended the command, or a program of its shell: the code and the message.
 fn limit_reached(status: ExitStatus) -> Option<(&'static str, &'static str)> {
     let signal = status.signal().or_else(|| status.code().map(|code| code - 128))?;
     match Signal::from_named_raw(signal)? {
@@ -136,7 +136,7 @@ fn limit_reached(status: ExitStatus) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Whether the output is a JSON object or array: a number or a word alone is more likely text.
+/// Whether the output is a JSON object or array. A single number or word is more likely text.
 fn is_json(data: &[u8]) -> bool {
     matches!(data.trim_ascii_start().first(), Some(b'{' | b'['))
         && serde_json::from_slice::<IgnoredAny>(data).is_ok()

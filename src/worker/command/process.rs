@@ -1,4 +1,4 @@
-//! One run of a command, from start to end: its input, its output, and its remaining processes.
+//! One run of a command from start to end: its input, its output, and its remaining processes.
 
 use std::fmt::Write as _;
 use std::io;
@@ -18,21 +18,21 @@ use super::progress_line::ProgressLine;
 use crate::client::ClientError;
 use crate::worker::{Context, Failure, Outcome, Spool};
 
-/// How long what a command left behind may hold its pipes open once it has ended itself.
+/// How long remaining processes may hold the command's pipes open after its own end.
 const PIPE_GRACE: Duration = Duration::from_secs(1);
-/// How long to read on after the processes that held the pipes were killed.
+/// How long to read on after such processes were killed.
 const LAST_READ: Duration = Duration::from_millis(200);
-/// How much of what it writes is read at once.
+/// How much output is read at once, in bytes.
 const PIECE_BYTES: usize = 64 << 10;
-/// How long killed processes have to be gone: one that the system holds in a call may stay.
+/// How long to wait for killed processes; one that is stuck in a system call may stay.
 const LAST_LOOK: Duration = Duration::from_secs(2);
 
-/// The output of a command so far.
+/// The output of a command.
 #[derive(Debug, Default)]
 struct Written {
     stdout: Spool,
     too_large: bool,
-    /// Why what it wrote could not be kept.
+    /// Why its output could not be kept.
     unkept: Option<io::Error>,
     /// Why it did not get all of its input.
     unfed: Option<ClientError>,
@@ -81,7 +81,7 @@ fn not_started(command: &Command, error: NotStarted) -> Failure {
     let message = format!("could not start {role}{program}: {error}");
     let failure = Failure::retryable("COMMAND_NOT_STARTED", message);
     match error.kind() {
-        // Of the machine's state, not of the command: another time it may work.
+        // The machine's state is at fault, not the command: a retry may work.
         io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory | io::ErrorKind::Other => failure,
         _ if matches!(error.raw_os_error(), Some(23 | 24)) => failure,
         _ => failure.into_permanent(),
@@ -117,12 +117,12 @@ fn environment(context: &Context) -> Vec<(String, String)> {
         }
         variables.push((name, value.clone()));
     }
-    // A NUL would keep the command from starting; no valid value has one.
+    // A NUL would keep the command from starting; no valid value contains one.
     variables.retain(|(_, value)| !value.contains('\0'));
     variables
 }
 
-/// Feeds and reads the command until it has ended, and ends what it has left behind.
+/// Feeds and reads the command until it has ended, and ends its remaining processes.
 async fn attend(
     command: &Command,
     context: &Context,
@@ -164,7 +164,7 @@ async fn attend(
             () = &mut stopped, if !killed => killed = true,
         }
     };
-    // Processes that the signal of a cancel did not end have the rest of the grace period.
+    // Processes that survived a cancel's SIGTERM have the rest of the grace period.
     while context.is_cancelled() && !killed {
         tokio::select! {
             () = reports.gone() => break,
@@ -173,7 +173,7 @@ async fn attend(
         }
     }
     let unread = !read_all && timeout(PIPE_GRACE, &mut streams).await.is_err();
-    // What is left must not run beside the next attempt.
+    // Remaining processes must not run beside the next attempt.
     orders.kill();
     if unread {
         let _ = timeout(LAST_READ, streams).await;
@@ -184,13 +184,13 @@ async fn attend(
     Ok(status)
 }
 
-/// Once the attempt is cancelled: asks the command to stop, and ends it when its time is up.
+/// Once the attempt is cancelled: asks the command to stop, and kills it when its time is over.
 async fn stop_on_cancel(command: &Command, context: &Context, orders: &Orders) {
     let why = context.cancelled().await;
     orders.terminate();
     tokio::select! {
         () = sleep(why.grace(command.stop_grace)) => {}
-        // A cancel that turns into the end of the attempt leaves no more than our own grace.
+        // If the attempt ends after the cancel, only this worker's own grace period remains.
         () = async {
             context.cancelled_otherwise(&why).await;
             sleep(command.stop_grace).await;
@@ -199,8 +199,8 @@ async fn stop_on_cancel(command: &Command, context: &Context, orders: &Orders) {
     orders.kill();
 }
 
-/// Writes the input. A command need not read it: what it does not want is no failure. An input that cannot be
-/// read to its end is one.
+/// Writes the input. A command that does not read all of it has not failed. An input that cannot be read to its end is
+/// an error.
 async fn feed(mut stdin: pipe::Sender, context: &Context) -> Result<(), ClientError> {
     let mut input = context.input().open().await?;
     while let Some(piece) = input.next().await {
@@ -215,7 +215,7 @@ async fn feed(mut stdin: pipe::Sender, context: &Context) -> Result<(), ClientEr
 async fn read_up_to(mut source: pipe::Receiver, kept: &mut Spool, limit: u64) -> io::Result<bool> {
     let mut piece = vec![0; PIECE_BYTES];
     loop {
-        // A pipe that cannot be read any more has ended, whatever the reason.
+        // A pipe that cannot be read has ended, whatever the reason.
         let length = source.read(&mut piece).await.unwrap_or(0);
         if length == 0 {
             return Ok(true);
@@ -227,7 +227,7 @@ async fn read_up_to(mut source: pipe::Receiver, kept: &mut Spool, limit: u64) ->
     }
 }
 
-/// Hands the lines of stderr on to the operation's history, and keeps their end.
+/// Sends the lines of stderr to the operation's history, and keeps their end.
 async fn log_lines(source: pipe::Receiver, tail: &mut Tail, context: &Context) {
     let mut lines = Lines::of(source);
     while let Some(line) = lines.next().await {
@@ -236,7 +236,7 @@ async fn log_lines(source: pipe::Receiver, tail: &mut Tail, context: &Context) {
     }
 }
 
-/// Reads what the command says on the progress descriptor: progress is reported at once, the rest kept.
+/// Reads the progress descriptor: reports progress at once, keeps the rest.
 async fn read_words(source: pipe::Receiver, said: &mut Said, context: &Context) {
     let mut lines = Lines::of(source);
     while let Some(line) = lines.next().await {

@@ -6,25 +6,24 @@ use crate::worker::{Problem, Progress};
 
 /// The prefix of the line that names the result's media type.
 const CONTENT_TYPE: &str = "content-type:";
-/// Longest media type that the service takes.
+/// The maximum length of a media type, in bytes.
 const MAX_CONTENT_TYPE: usize = 255;
 
-/// The meaning of a line.
+/// A parsed line.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ProgressLine {
-    /// How far the work has come.
+    /// The command's progress.
     Progress(Progress),
     /// The media type of the result.
     ContentType(String),
-    /// Something that the submitter should know, beside the result.
+    /// A warning for the submitter, beside the result.
     Warning(Problem),
-    /// Why the command fails. If it exits with 0 all the same, it has succeeded in part only.
+    /// Why the command fails. With exit 0, the success is only partial.
     Error(Problem),
 }
 
 impl ProgressLine {
-    /// Reads a line. Every line that is not blank means something: what has no other form is a
-    /// message.
+    /// Parses a line. Every line that is not blank has a meaning: one without another form is a message.
     ///
     /// | line | meaning |
     /// | --- | --- |
@@ -103,7 +102,7 @@ fn numbers(line: &str) -> Option<Progress> {
     Some(progress.with_message(message.trim()))
 }
 
-/// A number from 0 to 100, with or without its sign: `2026 rows` is a message.
+/// A number from 0 to 100, with or without `%`. `2026 rows` is a message.
 fn percent(text: &str) -> Option<f64> {
     let digits = text.strip_suffix('%').unwrap_or(text);
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');

@@ -3,17 +3,17 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// EX_TEMPFAIL of sysexits.h: try again later.
+/// EX_TEMPFAIL of sysexits.h: retry later.
 const TRY_AGAIN: i32 = 75;
 /// A shell adds 128 to the number of the signal that ended a program.
 const BY_SIGNAL: RangeInclusive<i32> = 129..=159;
 
-/// The exit codes that ask for another attempt, beside 75 and 129 to 159, which always do. By default no others.
+/// The exit codes that ask for another attempt, beside 75 and 129 to 159, which always do. Empty by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RetryOn(Vec<RangeInclusive<u8>>);
 
 impl RetryOn {
-    /// Every code but 0.
+    /// Every code except 0.
     pub fn all() -> Self {
         Self(vec![1..=u8::MAX])
     }
@@ -25,7 +25,7 @@ impl RetryOn {
     }
 }
 
-/// `all`, or codes and ranges of codes with commas between them: `1,64-78`.
+/// `all`, or comma-separated codes and ranges: `1,64-78`.
 impl FromStr for RetryOn {
     type Err = String;
 

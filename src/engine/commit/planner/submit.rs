@@ -1,4 +1,4 @@
-//! Takes submissions in: each by itself, or a batch with its children, all or none.
+//! Accepts submissions: each by itself, or a batch with its children, all or none.
 
 use super::Planner;
 use crate::engine::commit::counts::Added;
@@ -33,7 +33,7 @@ impl Planner {
         added: &mut Added,
         draft: &mut Draft,
     ) -> Result<Submitted, EngineError> {
-        // A known key is answered whatever the load: it is no new work.
+        // A known key is accepted whatever the load, because it makes no new work.
         if let Some(existing) = draft.existing(new) {
             return existing.map(|operation| Submitted::unwatched(operation, true));
         }
@@ -48,7 +48,7 @@ impl Planner {
         Ok(submitted)
     }
 
-    /// Decides everything that can refuse one of them before the draft has any of them.
+    /// Checks every reason to refuse one of them before the draft has any of them.
     fn submit_batch(
         &mut self,
         batch: &NewOperation,
@@ -61,7 +61,7 @@ impl Planner {
             let parent = Some(batch.id());
             let known = children.iter().map(|child| {
                 let child = NewOperation { parent, ..child.clone() };
-                // It was there, and is not to be there again.
+                // The batch exists, and so must its child.
                 let found = draft.existing(&child).unwrap_or(Err(EngineError::NotFound))?;
                 Ok(Submitted::unwatched(found, true))
             });
@@ -72,7 +72,7 @@ impl Planner {
         let (counts, limits) = (self.shared.counts(), self.shared.limits());
         for new in [batch].into_iter().chain(children) {
             check_readable(new, draft)?;
-            // Its parent is none yet, so that whatever has its key is another submission.
+            // The batch is new, so an operation with the child's key is another submission.
             if let Some(known) = draft.existing(new) {
                 return Err(EngineError::KeyReused(known?.id()));
             }
@@ -105,7 +105,7 @@ fn check_readable(new: &NewOperation, draft: &Draft) -> Result<(), EngineError> 
     }
 }
 
-/// Refuses a child of what takes none. The draft has the batch as of its commit.
+/// Refuses a child whose parent takes none. The draft must have the parent as of this commit.
 fn check_parent(new: &NewOperation, draft: &Draft) -> Result<(), EngineError> {
     let Some(parent) = new.parent else { return Ok(()) };
     if draft.is_damaged(&Lookup::Id(parent)) {

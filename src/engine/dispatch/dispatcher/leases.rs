@@ -1,4 +1,4 @@
-//! Leases that begin and end by transitions, of this server and of other replicas.
+//! Leases that begin and end by transitions of this server or of other replicas.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::engine::round::transition::Transition;
 use crate::operation::{Attempt, EventType, Operation, OperationId, SessionId, State};
 
 impl Dispatcher {
-    /// What another replica may have done to an operation of which a session here holds the lease. A later attempt
-    /// of the same session is adopted, and its assignment sent.
+    /// Checks an operation that a session here holds and that another replica may have changed. A later attempt of the
+    /// same session is adopted, and its assignment sent.
     pub(crate) fn recheck(&mut self, id: OperationId, draft: &Draft) -> bool {
         let operation = draft.stored(id);
         let mut is_lost = false;
@@ -38,7 +38,7 @@ impl Dispatcher {
         is_lost
     }
 
-    /// The session holds a later attempt than was known here.
+    /// The session holds a later attempt than was known here: records it, and notes the missed assignment.
     fn adopt(&mut self, session: SessionId, operation: &Operation) {
         let Some(held) = self.sessions.get(session) else { return };
         let (scope, worker) = (held.scope().clone(), held.worker().clone());
@@ -54,7 +54,7 @@ impl Dispatcher {
         }
     }
 
-    /// The sessions learn what a durable transition did to their leases.
+    /// Notifies sessions of what a durable transition did to their leases.
     pub(super) fn settle_lease(
         &mut self,
         transition: &Transition,
@@ -66,7 +66,7 @@ impl Dispatcher {
         match (held, after.life.state.lease()) {
             (None, Some(lease)) => {
                 self.places.add(after.id(), &after.submission);
-                // One that another replica has taken over since has taken the lease along.
+                // A session that another replica has taken over since took the lease with it.
                 let is_known = self.sessions.get(lease.session).is_some();
                 if (is_known || is_ours(lease.session))
                     && let Some(worker) = after.life.worker.clone()

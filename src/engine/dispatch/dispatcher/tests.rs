@@ -36,7 +36,7 @@ fn with_worker(slots: usize) -> (Dispatcher, mpsc::Receiver<ToWorker>) {
     (dispatcher, receiver)
 }
 
-/// Operations that wait, stored as the draft knows them.
+/// Makes the draft know waiting operations as stored.
 fn waiting(dispatcher: &mut Dispatcher, draft: &mut Draft, numbers: &[u128]) {
     for number in numbers {
         let operation = Arc::new(operation(*number, at(0)));
@@ -46,7 +46,7 @@ fn waiting(dispatcher: &mut Dispatcher, draft: &mut Draft, numbers: &[u128]) {
     dispatcher.queue_mut().commit();
 }
 
-/// Operation 1 as the worker runs it.
+/// Operation 1 while the worker runs it.
 fn running(attempt: u32) -> Arc<Operation> {
     let mut running = operation(1, at(0));
     let lease = crate::operation::Lease { session: session(), attempt_deadline: None };
@@ -55,7 +55,7 @@ fn running(attempt: u32) -> Arc<Operation> {
     Arc::new(running)
 }
 
-/// The worker holds its lease.
+/// Gives the worker its lease.
 fn restore(dispatcher: &mut Dispatcher, attempt: u32) {
     let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
     let lease = (id(1), Attempt(attempt));

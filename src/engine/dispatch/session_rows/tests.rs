@@ -1,4 +1,4 @@
-//! When to read, how long to wait, and which sessions belong to which replica.
+//! When to read, how long to wait, and which sessions are this replica's.
 
 use uuid::Uuid;
 
@@ -34,7 +34,7 @@ fn sessions<const N: usize>(numbers: [u128; N]) -> Sessions {
     sessions
 }
 
-/// Sessions kept, and sessions ended.
+/// Kept and ended sessions.
 fn changes(kept: &[u128], ended: &[u128]) -> SessionChanges {
     let kept = kept.iter().map(|number| KeptSession {
         session: session(*number),
@@ -123,7 +123,7 @@ fn a_session_is_ours_from_its_start_to_its_end_or_until_it_is_taken_over() {
     committed(&mut rows, &changes(&[1], &[]), 0);
     assert!((1..=3).all(|number| rows.is_ours(session(number))));
     assert_eq!([1, 2, 3].map(|number| rows.is_fresh(session(number))), [false, true, false]);
-    // It comes back by another stream.
+    // It resumes by another stream.
     rows.connected(session(1), false);
     assert!(!rows.is_fresh(session(1)));
 

@@ -1,4 +1,4 @@
-//! The end of a poll: its client has read what it was handed, or never will.
+//! The end of a poll: its client has read what the poll was handed, or never will.
 
 use super::Sessions;
 use crate::engine::clock::Moment;
@@ -7,8 +7,8 @@ use crate::engine::request::StreamNumber;
 use crate::operation::{OperationId, Reporter, SessionId};
 
 impl Sessions {
-    /// A poll is over, and its worker has what it was handed in this place until `expires_at`. Without an attempt the
-    /// place goes. Whether the poll was handed all that the place holds: what it held before, it may not have been.
+    /// Ends a poll: its worker has the attempt of this place until `expires_at`; a place without one is removed.
+    /// Returns false if the place holds an attempt of an earlier poll, which this one was not handed.
     pub(crate) fn end_poll(
         &mut self,
         id: SessionId,
@@ -29,7 +29,7 @@ impl Sessions {
         is_whole
     }
 
-    /// Attempts of polls that no client has read, as their holders would report on them.
+    /// Attempts of polls that no client has read, each with the report of its holder.
     pub(crate) fn given_up(&self) -> Vec<(OperationId, Reporter)> {
         let held = self.given_up.iter().filter_map(|id| Some((*id, self.by_id.get(id)?)));
         let leases = held.flat_map(|(session, held)| {
@@ -39,7 +39,7 @@ impl Sessions {
         leases.collect()
     }
 
-    /// Whether there are more such attempts since this was asked.
+    /// Whether there are more such attempts since the last call.
     pub(crate) fn take_given_up(&mut self) -> bool {
         std::mem::take(&mut self.has_given_up)
     }

@@ -1,4 +1,4 @@
-//! Which worker gets work, which does not, and when a session ends.
+//! Which workers get work, and when a session ends.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ fn a_session_with_leases_outlives_its_stream_and_takes_nothing_meanwhile() {
     assert_eq!(sessions.resumable(&resume), Some(session(1)));
     let other = TenantId::parse("other").expect("a tenant");
     assert_eq!(sessions.resumable(&WorkerHello { scope: other.into(), ..resume }), None);
-    // With its last lease it ends.
+    // It ends with its last lease.
     assert_eq!(sessions.end_lease(session(1), (operation(1), Attempt(1))), []);
     assert_eq!(sessions.len(), 0);
 }
@@ -131,7 +131,7 @@ fn a_session_expires_when_its_time_has_come() {
     assert_eq!(sessions.expired(at(19)), [], "a later sign of life is not taken back");
     lease(&mut sessions, 1);
     for _ in 0..2 {
-        // Until the lease is ended by a commit.
+        // It is returned until a commit ends the lease.
         assert_eq!(sessions.expired(at(20)), [(operation(1), Attempt(1))]);
         assert_eq!((sessions.len(), sessions.reserve(&queue("a"))), (1, None));
     }
@@ -186,7 +186,7 @@ fn a_lease_is_never_taken_back_to_an_earlier_attempt() {
         sessions.restore(session(1), tenant, worker, (operation(1), Attempt(attempt)), at(10));
     }
     assert!(sessions.holds(session(1), operation(1), Attempt(3)));
-    // Of an earlier attempt's end it may be heard when a later one has begun elsewhere.
+    // The end of an earlier attempt may be reported when a later one has begun elsewhere.
     sessions.end_lease(session(1), (operation(1), Attempt(2)));
     assert!(sessions.holds(session(1), operation(1), Attempt(3)));
     sessions.end_lease(session(1), (operation(1), Attempt(3)));
@@ -210,7 +210,7 @@ fn place(sessions: &mut Sessions) -> (SessionId, StreamNumber, mpsc::Receiver<To
     (id, sessions.connect(id, &hello("a", 1), sender, at(10)), receiver)
 }
 
-/// An attempt is leased to the place, and handed to its poll.
+/// Leases an attempt to the place, and hands it to its poll.
 fn hand(sessions: &mut Sessions, id: SessionId) {
     let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
     sessions.restore(id, tenant, worker, (operation(1), Attempt(1)), at(10));
@@ -260,7 +260,7 @@ fn a_poll_that_nobody_has_read_gives_up_what_it_was_handed() {
         }
         assert_eq!((sessions.take_given_up(), sessions.take_given_up()), (true, false));
         for _ in 0..2 {
-            // Until the release is committed.
+            // It is returned until the release is committed.
             assert_eq!(given_up(&sessions), [operation(1)]);
         }
         sessions.end_lease(id, (operation(1), Attempt(1)));
@@ -298,7 +298,7 @@ fn what_a_place_held_before_is_handed_to_its_next_poll() {
     assert!(!sessions.end_poll(id, again, at(30)), "it was not handed");
     let (_, again, mut receiver) = place(&mut sessions);
     hand(&mut sessions, id);
-    // The poll before ends now, and its client has hung up.
+    // The earlier poll ends now, and its client has disconnected.
     sessions.disconnect(id, poll);
     assert!(receiver.try_recv().is_ok() && sessions.end_poll(id, again, at(40)));
     assert_eq!((given_up(&sessions), sessions.expired(at(39))), (vec![], vec![]));
@@ -318,8 +318,8 @@ fn a_lease_that_was_found_lives_for_as_long_as_its_session_says() {
     assert!(!sessions.renew(session(9), at(30)), "it is not known");
 }
 
-/// Commits wait while workers leave. Eight times as many may take eight times as long, and as much again four times for
-/// whatever else this machine does.
+/// Commits wait while workers leave. Eight times as many workers may take eight times as long, times four for other
+/// load on this machine.
 #[test]
 fn that_thousands_of_workers_leave_takes_time_by_their_number_only() {
     let kinds: Vec<Kind> =
@@ -334,7 +334,7 @@ fn that_thousands_of_workers_leave_takes_time_by_their_number_only() {
             })
             .collect();
         let began = tokio::time::Instant::now();
-        // Those who came last first: they stand farthest behind.
+        // The last arrivals first, because they are farthest behind.
         for (number, stream, _) in streams.iter().rev() {
             sessions.disconnect(session(*number), *stream);
         }

@@ -1,4 +1,4 @@
-//! Requests to the workforce: those of workers, and messages of other replicas.
+//! Handles the workforce's requests: those of workers, and messages of other replicas.
 
 use super::Workforce;
 use crate::engine::clock::{Moment, Now};
@@ -9,7 +9,7 @@ use crate::operation::{Attempt, OperationId, Progress, SessionId};
 use crate::store::shared::Hint;
 
 impl Workforce {
-    /// Does at once what needs no commit, and makes works of the rest.
+    /// Handles at once the requests that need no commit; turns the rest into works.
     pub(crate) fn take(&mut self, request: Request, now: Now, works: &mut Vec<Work>) {
         let lease_duration = self.lease_duration;
         let renewed = |session: SessionId| now.1.after(session.lease(lease_duration));
@@ -45,7 +45,7 @@ impl Workforce {
             }
             Request::LimitsChanged => self.dispatcher.set_limits(&self.shared.limits()),
             Request::Hint(hint) => self.take_hint(hint, works),
-            // The planner's, and the committer's.
+            // The planner and the committer handle these.
             Request::Counts(_) | Request::StoreFailed(_) => {}
             Request::Renew { session } => {
                 sessions.renew(session, renewed(session));
@@ -66,7 +66,7 @@ impl Workforce {
         }
     }
 
-    /// How far an attempt has come, by its worker's account.
+    /// Records a worker's progress report.
     fn progress(
         &mut self,
         session: SessionId,
@@ -79,7 +79,7 @@ impl Workforce {
             self.shared.hub.progress(id, attempt, self.shared.cache.get(id), &progress);
             self.shared.progress.set(id, attempt, progress);
         } else {
-            // It is not acknowledged, so this is all that the worker hears of it.
+            // Progress is not acknowledged, so this message is the worker's only notice.
             sessions.send(session, ToWorker::NotCurrent { id, attempt });
         }
     }
@@ -127,8 +127,7 @@ impl Workforce {
         Ok(renewed)
     }
 
-    /// Whether the leases of a session have come here from another replica. What is known of them may be of the time
-    /// before.
+    /// Whether a session's leases have come here from another replica. Then what is known of them may be out of date.
     fn has_come_over(&mut self, taken: Option<&Taken>) -> bool {
         let Some(Taken::Over(leases)) = taken else { return false };
         self.moved.extend(leases.iter().map(|lease| lease.id));
@@ -136,14 +135,14 @@ impl Workforce {
         true
     }
 
-    /// What is known here of a session's leases and what the store said may both be of some time ago.
+    /// Rechecks a session's leases, because both the local state and the store's answer may be out of date.
     fn recheck(&self, session: SessionId, works: &mut Vec<Work>) {
         let held = self.dispatcher.sessions().get(session);
         let leases = held.into_iter().flat_map(|held| held.leases());
         works.extend(leases.map(|(id, _)| Work::Recheck(id)));
     }
 
-    /// Another replica's change, or possible change.
+    /// Handles another replica's hint of a change, or of a possible one.
     fn take_hint(&mut self, hint: Hint, works: &mut Vec<Work>) {
         let leases = match hint {
             Hint::Changed(_) => return,

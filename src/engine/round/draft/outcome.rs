@@ -1,4 +1,4 @@
-//! What a draft does to the store, for those that follow it.
+//! A draft's effects, for what follows its commit.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::operation::{Operation, OperationId, Revision, SessionId};
 use crate::store::LogAppend;
 
 impl Draft {
-    /// The operations that were changed, as they are to be, with new inputs and results.
+    /// The changed operations as of this draft, with new inputs and results.
     pub(crate) fn changed(
         &self,
     ) -> impl Iterator<Item = (Arc<Operation>, Option<Bytes>, Option<Bytes>)> + '_ {
@@ -20,7 +20,7 @@ impl Draft {
         })
     }
 
-    /// Every operation that would be written, with the revision that is stored.
+    /// Every operation to write, with its stored revision.
     pub(crate) fn written(&self) -> impl Iterator<Item = (OperationId, Option<Revision>)> + '_ {
         let revision = |operation: &Arc<Operation>| operation.life.revision;
         let logged: HashSet<OperationId> = self.with_lines().collect();
@@ -36,7 +36,7 @@ impl Draft {
         self.known.keys().copied()
     }
 
-    /// The operations whose log lines would have been written.
+    /// The operations with log lines to write.
     pub(crate) fn with_lines(&self) -> impl Iterator<Item = OperationId> + '_ {
         self.logs.iter().map(|append| append.id)
     }

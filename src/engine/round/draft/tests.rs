@@ -13,7 +13,7 @@ fn keyed(kind: &str) -> NewOperation {
     NewOperation { idempotency_key: Some(key), ..new_operation(kind) }
 }
 
-/// An operation that is done, submitted under that key.
+/// A done operation that was submitted under that key.
 fn done(number: u128) -> Arc<Operation> {
     let new = keyed("a");
     let done = cancelled(&operation(number, at(0)));

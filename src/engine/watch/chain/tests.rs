@@ -1,4 +1,4 @@
-//! A watch sees each commit along the chain once, or learns that it must read.
+//! A watch gets each commit from the chain once, or learns that it must read.
 
 use futures_util::FutureExt as _;
 
@@ -7,7 +7,7 @@ use crate::engine::sample::{at, operation};
 use crate::operation::{EventType, Operation};
 use crate::store::log::{Change, Head, Stamp, WriterState};
 
-/// The only writer, unless others are there.
+/// The only writer, unless a test adds others.
 const OURS: u64 = 1;
 
 fn frontier<const N: usize>(writers: [(u64, u64); N]) -> Frontier {
@@ -21,7 +21,7 @@ fn frontier<const N: usize>(writers: [(u64, u64); N]) -> Frontier {
     Head::new(writers.into_iter().map(state).collect()).frontier()
 }
 
-/// A chain that has begun, where nothing is committed yet.
+/// A chain that has begun with nothing committed.
 fn begun(is_shared: bool) -> Arc<Chain> {
     let chain = Chain::new(is_shared);
     chain.state().tip = Some(frontier([(OURS, 0)]));
@@ -37,14 +37,14 @@ fn stamp(sequence: u64) -> Stamp {
     Stamp { writer: OURS, sequence }
 }
 
-/// A commit of our own, after which `seen` is visible.
+/// Commits as this process, after which `seen` is visible.
 fn commit(chain: &Chain, sequence: u64, seen: Option<Frontier>) {
     let committed = Committed { stamp: Some(stamp(sequence)), seen };
     let made = || vec![change(stamp(sequence), operation(u128::from(sequence), at(0)))];
     chain.committed(&committed, made);
 }
 
-/// The names of the commits that come next at the place.
+/// The stamps of the next commits at the place.
 fn walk(place: &mut Place) -> Vec<Stamp> {
     let mut walked = Vec::new();
     while let Next::Link(link) = place.take() {
@@ -157,7 +157,7 @@ fn a_commit_among_others_is_read_and_not_passed_on() {
         assert!(matches!(place.take(), Next::Nothing));
         assert_eq!(chain.tip(), Some(frontier([(OURS, 1)])));
     }
-    // What is read is told without what came meanwhile.
+    // What was read becomes a link without the commits that came meanwhile.
     commit(&chain, 2, Some(frontier([(OURS, 2)])));
     let of = |writer, sequence| {
         let number = u128::from(writer * 100 + sequence);
@@ -167,7 +167,7 @@ fn a_commit_among_others_is_read_and_not_passed_on() {
     assert!(is_woken(&mut place));
     assert_eq!(walk(&mut place), [stamp(2), Stamp { writer: 2, sequence: 1 }]);
     assert_eq!(chain.tip(), Some(frontier([(OURS, 2), (2, 1)])));
-    // An answer of before takes nothing back.
+    // A read of an earlier frontier takes nothing back.
     chain.read(frontier([(OURS, 1)]), Some(Vec::new()));
     assert_eq!(chain.tip(), Some(frontier([(OURS, 2), (2, 1)])));
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A step of a random history: a command made from small numbers, and how far time goes on.
+/// A step of a random history: a command made from small numbers, and the time that passes.
 fn arbitrary_step() -> impl Strategy<Value = (Command, i64)> {
     let attempt = 0_u32..5;
     let former = prop::option::weighted(0.2, (1_u128..3).prop_map(session));
@@ -22,7 +22,7 @@ fn arbitrary_step() -> impl Strategy<Value = (Command, i64)> {
         1 => Just(Command::Delete),
         3 => (0.0..=1.0).prop_map(|chance| Command::Tick { chance }),
     ];
-    // Time may also stand still or be set back a little.
+    // The clock may also stand still or be set back a little.
     (command, prop_oneof![Just(0), -2_000_000_i64..30_000_000])
 }
 
@@ -35,7 +35,7 @@ fn digest(command: &Command) -> Option<ReportDigest> {
 }
 
 proptest! {
-    /// One outcome, a history without gaps, and one lease at a time, whatever happens in whatever order.
+    /// One outcome, a history without gaps, and one lease at a time, whatever happens in any order.
     #[test]
     fn any_history_keeps_the_guarantees(
         steps in prop::collection::vec(arbitrary_step(), 1..60),
@@ -54,7 +54,7 @@ proptest! {
                     let life = &event.life;
                     // One outcome: nothing changes a terminal state.
                     prop_assert!(!before.is_done(), "{command:?} changed {before:?}");
-                    // A watcher misses nothing: revisions have no gap, times do not run backwards.
+                    // Revisions have no gaps and times do not run backwards, so a watcher misses nothing.
                     prop_assert_eq!(life.revision, before.life.revision.next());
                     prop_assert!(life.updated_at >= before.life.updated_at);
                     // One lease at a time: only a start raises the attempt, by one, and only from the queue.
@@ -78,7 +78,7 @@ proptest! {
                         prop_assert_eq!(event.event_type, EventType::Finished);
                         prop_assert!(operation.ended_at().is_some());
                     }
-                    // Said again, the same report changes nothing.
+                    // The same report, repeated, changes nothing.
                     if matches!(
                         command,
                         Command::Complete { .. } | Command::Fail { .. } | Command::Release { .. }
@@ -91,7 +91,7 @@ proptest! {
                     prop_assert!(before.is_done());
                     break;
                 }
-                // A report that changes nothing is acknowledged only if it is the one that was recorded.
+                // A report that changes nothing is acknowledged only if it was recorded.
                 Ok(Decision::NoChange) => {
                     if let (Some(digest), Some(reporter)) = (digest(&command), command.reporter()) {
                         let same = recorded.filter(|it| it.is_by(reporter) && it.digest == digest);
@@ -105,7 +105,7 @@ proptest! {
                 }
             }
         }
-        // What waits for time alone does end by time alone.
+        // An operation that only waits for time ends by time alone.
         if with_limits {
             for _ in 0..20 {
                 let Some(at) = operation.wake_at() else { break };

@@ -34,7 +34,7 @@ fn a_report_is_known_again_until_another_ends_an_attempt() {
     assert_eq!(refused(&running_again, &complete(by(2, 2))), reported);
 }
 
-/// What is known of a lost worker may be of the time before.
+/// The loss of an attempt may be noticed when a later one runs already.
 #[test]
 fn an_attempt_that_is_lost_late_takes_no_later_one_along() {
     let failed = sequence(&[acquire(1), fail(by(1, 1), false)]);
@@ -74,7 +74,7 @@ fn what_a_report_says_is_in_its_digest() {
         ReportDigest::of_fail(&two, false, None),
         ReportDigest::of_fail(&nested, false, None),
         ReportDigest::of_fail(&other_words, false, None),
-        // What is next to each other is not one text.
+        // Adjacent texts must not be joined.
         about("ab", "c"),
         about("a", "bc"),
         about("a", "b"),
@@ -91,7 +91,7 @@ fn what_a_report_says_is_in_its_digest() {
     }
 }
 
-/// Sent again it may be stored elsewhere.
+/// A repeated report's result may be stored elsewhere.
 #[test]
 fn a_result_is_the_same_in_a_row_and_in_any_object() {
     let of = |payload: &Payload| ReportDigest::of_complete(Some(payload), &[], &[]);

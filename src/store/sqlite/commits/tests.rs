@@ -1,4 +1,4 @@
-//! Which commits have happened, and how long their records are kept.
+//! Which commits were written, and how long their records are kept.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn empty() -> Connection {
     connection
 }
 
-/// Records older than an hour are deleted, and of younger ones all but a maximum.
+/// Deletes records older than an hour, and younger ones beyond a maximum.
 fn trim_at(connection: &mut Connection, names: &Names, half_hours: u32, keep: u64) {
     let now = Timestamp::from_micros(0).after(HOUR * half_hours / 2);
     trim(connection, names, &TrimLog { now, keep_for: HOUR, keep }).unwrap();
@@ -36,13 +36,13 @@ fn count(connection: &Connection, what: &str) -> i64 {
     connection.query_row(&sql, [], |row| row.get(0)).unwrap()
 }
 
-/// The writers that are known, and whether each has ended.
+/// The known writers, and whether each has ended.
 fn writers(connection: &Connection) -> Vec<(u64, bool)> {
     let head = log::head(connection).unwrap();
     head.writers().iter().map(|state| (state.writer, state.is_ended)).collect()
 }
 
-/// The next commit of that opening.
+/// The next commit of that opening of the file.
 fn commit(connection: &mut Connection, names: &mut Names) -> Stamp {
     let stamp = names.next(connection).unwrap();
     assert!(claim(connection, stamp, &Batch::default()).unwrap());
@@ -62,7 +62,7 @@ fn a_commit_stays_in_doubt_until_something_is_written_behind_it() {
     connection.execute_batch(full).unwrap();
     names.settle(&mut connection).unwrap_err();
     connection.execute_batch("DROP TRIGGER full").unwrap();
-    // One try has written all the same. The name in doubt is not the last then, and is needed.
+    // One try was written all the same. The name in doubt is then not the last one, and is still needed.
     assert!(void(&connection, stamp.next()).unwrap());
     let all = TrimLog { now: Timestamp::MAX, keep_for: Duration::ZERO, keep: 0 };
     trim(&mut connection, &names, &all).unwrap();
@@ -77,7 +77,7 @@ fn a_name_that_was_claimed_is_no_commit_however_often_it_is_asked() {
     let mut names = Names::default();
     let stamp = commit(&mut connection, &mut names).next();
     for _ in 0..2 {
-        // The answer of a try is lost, and it is in doubt still.
+        // A try's answer is lost, so the commit is still in doubt.
         names.doubt(stamp);
         assert_eq!(names.settle(&mut connection).unwrap(), None);
     }
@@ -93,7 +93,7 @@ fn an_opening_ends_those_before_it_and_is_kept_while_it_lasts() {
     assert_eq!(writers(&connection), [(removed.writer, true), (own.writer, false)]);
     record(&connection, removed, 4);
     for half_hour in [2, 5] {
-        // It has ended long ago by then, but what it has removed is to be told.
+        // It has ended long ago by then, but its removals must still be readable.
         trim_at(&mut connection, &second, half_hour, 100);
         assert_eq!(writers(&connection), [(removed.writer, true), (own.writer, false)]);
     }
@@ -119,13 +119,13 @@ fn of_each_opening_so_many_removals_are_kept() {
     assert_eq!((state.trimmed, state.sequence), (stamps[0].sequence, stamps[3].sequence));
 }
 
-/// The sequences of the first and the last commit that are kept.
+/// The sequence numbers of the first and the last kept commit.
 fn kept(connection: &Connection) -> (i64, i64) {
     let sql = "SELECT min(sequence), max(sequence) FROM commits";
     connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap()
 }
 
-/// Commits of that writer up to `last`, none of which changed anything.
+/// Adds commits of that writer up to `last`, without changes.
 fn fill(connection: &Connection, writer: u64, last: u64) {
     let sql = "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < ?2)
                INSERT OR IGNORE INTO commits (writer, sequence, is_void) SELECT ?1, n, 0 FROM s";
@@ -158,7 +158,7 @@ fn a_writer_is_forgotten_when_nothing_is_left_of_it() {
     let own = commit(&mut connection, &mut second);
     fill(&connection, ended, DELETE_COMMITS + 2);
     for half_hour in [1, 4] {
-        // What it did is not told any more, and goes bit by bit.
+        // Its changes are no longer readable, and are deleted step by step.
         trim_at(&mut connection, &second, half_hour, 100);
         assert_eq!(writers(&connection), [(ended, true), (own.writer, false)]);
     }

@@ -40,7 +40,7 @@ fn steps(connection: &Connection, filter: &str, order: ListOrder) -> Vec<String>
     steps
 }
 
-/// That every arm looks something up, some arm in `index`, and none sorts what it finds.
+/// Asserts that every arm uses an index, that some arm uses `index`, and that none sorts.
 fn assert_goes_through(index: &str, columns: &str, filter: &str, orders: [ListOrder; 2]) {
     let connection = empty();
     for order in orders {

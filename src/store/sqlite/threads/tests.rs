@@ -50,7 +50,7 @@ async fn reads_stop_when_their_callers_go_away() {
         };
         let mut reading =
             pin!(async { tokio::join!(threads.list(list), threads.look_up(look_up)) });
-        // Among quick lists, then among slow ones; and the other.
+        // The list begins among quick lists, then among slow ones; the lookup begins once.
         for _ in 0..3 {
             tokio::select! {
                 _ = &mut reading => panic!("there is no end"),
@@ -60,6 +60,6 @@ async fn reads_stop_when_their_callers_go_away() {
         assert_eq!(threads.list(short).await.unwrap(), 7, "others are not kept waiting");
         assert_eq!(threads.look_up(short).await.unwrap(), 7);
     }
-    // Which waits for all threads.
+    // This waits for all threads.
     threads.close().await;
 }

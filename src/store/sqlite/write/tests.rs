@@ -68,7 +68,7 @@ fn a_commit_that_may_be_in_the_log_can_never_come_back_or_stays_in_doubt() {
     assert!(!commits::claim(&connection, stamp, &Batch::default()).unwrap(), "its name is taken");
     let stamp = names.next(&mut connection).unwrap();
 
-    // It has happened, as is seen when its name is to be taken.
+    // It was written, as claiming its name shows.
     assert!(commits::claim(&connection, stamp, &Batch::default()).unwrap());
     let error = failure(ffi::SQLITE_IOERR_WRITE);
     let failed = after_failed_commit(&mut connection, &mut names, stamp, error);
