@@ -339,6 +339,12 @@ async fn a_batch_is_all_or_nothing() {
     let mut twice = request(batch(Rule::All), 2);
     twice.requests.iter_mut().for_each(|it| it.idempotency_key = "one".to_owned());
     refused(&server, twice).await.is_about("requests[1].idempotency_key");
+    for (own, made) in [(1, 0), (0, 1)] {
+        let keyed = Batch { idempotency_key: "night".to_owned(), ..batch(Rule::All) };
+        let mut met = request(keyed, 2);
+        met.requests[own].idempotency_key = format!("night/{made}");
+        refused(&server, met).await.is_about(&format!("requests[{own}].idempotency_key"));
+    }
     let mut of_another = request(batch(Rule::All), 1);
     of_another.requests[0].parent = "operations/0191e2ab-7c1d-7000-8000-0123456789ab".to_owned();
     refused(&server, of_another).await.is_about("requests[0].parent");
