@@ -124,6 +124,10 @@ fn what_is_wrong_is_named_with_its_line_and_with_what_was_probably_meant() {
         ("worker_id = \"w\"\n", "worker_id is a setting of `longrun worker`"),
         ("server = \"http://h\"\n", "server is a setting of `longrun worker`"),
         ("handler = \"k=true\"\n", "handler must be"),
+        (
+            "[[handler]]\nkind = \"longrun.batch\"\ncommand = \"x\"\n",
+            "kind must not be longrun.batch",
+        ),
     ] {
         let output = check(text, &[]);
         assert_eq!(output.status.code(), Some(2), "{text}");
