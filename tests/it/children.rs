@@ -325,6 +325,26 @@ async fn a_key_makes_a_batch_safe_to_repeat() {
 }
 
 #[tokio::test]
+async fn a_child_is_found_by_its_key_when_its_batch_takes_no_more() {
+    let server = TestServer::start().await;
+    let expecting = Batch { expected_children: 2, ..batch(Rule::All) };
+    let (parent, _) = submit(&server, request(expecting, 0)).await;
+    let keyed = SubmitRequest { idempotency_key: "late".to_owned(), ..child_of(&parent) };
+    let child = server.submit(keyed.clone()).await;
+    server.cancel(&parent.name, "").await;
+    server.done(&parent.name).await;
+    assert_eq!(server.submit(keyed.clone()).await.name, child.name, "its answer was lost");
+    let repeated = server.submit_batch(vec![keyed.clone(), child_of(&parent)]).await;
+    let Some(Outcome::Operation(known)) = &repeated[0].outcome else { panic!("{repeated:?}") };
+    assert_eq!(known.name, child.name);
+    let Some(Outcome::Error(late)) = &repeated[1].outcome else { panic!("{repeated:?}") };
+    assert_eq!(late.reason, "PARENT_NOT_OPEN");
+    let other = SubmitRequest { input: Some(text("other")), ..keyed };
+    let reused = soon(server.operations().submit(other)).await.refused();
+    reused.is(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
 async fn a_batch_is_all_or_nothing() {
     let server = TestServer::with(|config| config.limits.max_outstanding = 3).await;
     let mut bad = request(Batch { max_failures: 1, ..batch(Rule::All) }, 2);

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::draft::Draft;
 use super::work::Work;
 use crate::engine::Shared;
-use crate::operation::{Operation, OperationId, Payload, PayloadInfo};
+use crate::operation::{NewOperation, Operation, OperationId, Payload, PayloadInfo};
 use crate::store::{Lookup, PayloadRole, StoreError};
 
 /// After a repeated key, keys are looked up first for this many commits: clients that try again come in swarms.
@@ -62,7 +62,8 @@ impl Loader {
                 self.know(id, draft, &mut lookups);
             }
         }
-        self.look_up(lookups, draft).await
+        self.look_up(lookups, draft).await?;
+        self.look_up(keys_of_late_children(works, draft), draft).await
     }
 
     /// Makes the draft know these operations.
@@ -152,6 +153,25 @@ impl Loader {
         };
         (id, data.map(|data| data.map(|data| Payload { info, data })))
     }
+}
+
+/// The keys of children that their batches may not take. They are refused before the store can tell that one of them is
+/// there already, by a conflict, and whoever repeats a submission gets what it has made.
+fn keys_of_late_children(works: &[Work], draft: &Draft) -> Vec<Lookup> {
+    let items = works.iter().filter_map(|work| match work {
+        Work::Submit { items, .. } => Some(items),
+        _ => None,
+    });
+    let children = items.flatten().filter_map(|new| Some((new, new.parent?)));
+    let late = children.filter(|(_, parent)| {
+        let is_open = draft.current(*parent).is_some_and(|it| it.takes_children().is_ok());
+        // Another part of this commit may close it.
+        !is_open || works.iter().any(|work| work.id() == Some(*parent))
+    });
+    let key = |(new, _): (&NewOperation, _)| {
+        Some(Lookup::Key(new.tenant.clone(), new.idempotency_key.clone()?))
+    };
+    late.filter_map(key).collect()
 }
 
 /// How many submissions there are.
