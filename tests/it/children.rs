@@ -120,7 +120,9 @@ async fn a_batch_ends_when_all_its_children_have_succeeded() {
 #[tokio::test]
 async fn the_first_failure_ends_a_batch_of_all_and_cancels_the_rest() {
     let server = TestServer::start().await;
-    let (parent, _) = submit(&server, request(batch(Rule::All), 4)).await;
+    let mut asked = request(batch(Rule::All), 30);
+    asked.requests[29].settings.as_mut().expect("settings").priority = 100;
+    let (parent, children) = submit(&server, asked).await;
     let mut worker = server.worker("demo", 1).await;
     let assignment = worker.assignment().await;
     worker.fail(&assignment, "Broken").await;
@@ -129,7 +131,12 @@ async fn the_first_failure_ends_a_batch_of_all_and_cancels_the_rest() {
     let error = done.error.clone().expect("an error");
     assert_eq!(error.code, "BATCH_FAILED");
     assert!(error.message.contains("ALL") && error.message.contains("1 failed"), "{error:?}");
-    assert!(error.causes.iter().any(|it| it.message.contains("Broken")), "{error:?}");
+    let first = &error.causes[0];
+    assert_eq!(
+        (first.code.as_str(), &first.metadata["operation"]),
+        ("CHILD_FAILED", &children[29].name)
+    );
+    assert!(first.message.contains("Broken"), "{error:?}");
     // The worker may have begun another in between.
     let operation = until(&server, &parent.name, |it| {
         let counts = it.children.expect("counts");
