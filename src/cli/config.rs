@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::ContextKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use toml::{Table, Value};
 
 use super::configured::{self, Configured, File};
 use super::struck_out::{STRUCK_OUT, without_password};
-use super::{Exit, Output};
+use super::{Exit, Output, Usage};
 use crate::config::StoreUrl;
 use crate::config::file::TABLES;
 use crate::operation::http::is_credential;
@@ -60,11 +61,11 @@ pub(super) fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
         None if worker => words.extend(["--kind=any", "--", "true"].map(OsString::from)),
         None => {}
     }
-    let configured = configured::read(words)?;
+    let command = configured::command(name);
+    let configured = configured::read(words).map_err(|error| of_variable(error, &command))?;
     // Everything that the command itself would refuse before it begins.
     configured.cli()?;
     let Configured { matches, file } = configured;
-    let command = configured::command(name);
     let of_command = matches.subcommand_matches(name).cloned().unwrap_or_default();
     let tables = file.as_ref().map(tables).unwrap_or_default();
     if out.is_json() {
@@ -82,6 +83,20 @@ pub(super) fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     }
     out.bytes(text.as_bytes())?;
     Ok(Exit::Ok)
+}
+
+/// What clap refuses is what a variable says, because this command gives no flags.
+fn of_variable(error: anyhow::Error, command: &Command) -> anyhow::Error {
+    let refused = match error.downcast::<clap::Error>() {
+        Ok(refused) => refused,
+        Err(error) => return error,
+    };
+    let about = refused.get(ContextKind::InvalidArg).map(ToString::to_string);
+    let arg = command.get_arguments().find(|arg| Some(arg.to_string()) == about);
+    let variable = arg.and_then(Arg::get_env);
+    let variable = variable.map(|name| format!("{}: ", name.display())).unwrap_or_default();
+    let text = refused.render().to_string();
+    Usage(format!("{variable}{}", text.trim_start_matches("error: ").trim_end())).into()
 }
 
 /// The settings, each on a line: what is not set is a comment.

@@ -14,7 +14,7 @@ use crate::config::ConfigError;
 use crate::operation::Settings;
 
 /// Values that would do: of flags, or of all whose value has that name.
-const EXAMPLES: [(&str, &str); 58] = [
+const EXAMPLES: [(&str, &str); 59] = [
     ("--after-revision", "3"),
     ("--ca", "ca.pem"),
     ("--check-store", "sqlite:longrun.db"),
@@ -35,6 +35,7 @@ const EXAMPLES: [(&str, &str); 58] = [
     ("--listen-unix", "/run/longrun.sock"),
     ("--log", "debug"),
     ("--objects", "/var/lib/longrun/objects"),
+    ("--operation", "01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e"),
     ("--parent", "01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e"),
     ("--rate", "2000"),
     ("--replica", "http://127.0.0.1:7421"),

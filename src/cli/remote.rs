@@ -92,7 +92,10 @@ impl Remote {
             if !error.message().contains(&line) {
                 text.push_str(&format!("\n{line}"));
             }
-            if let Some(advice) = refusal::advice(&violation.field) {
+            // Of many items, each may name the same argument.
+            if let Some(advice) = refusal::advice(&violation.field)
+                && !text.contains(&advice)
+            {
                 text.push_str(&format!("\n{advice}"));
             }
         }

@@ -37,7 +37,7 @@ pub(super) struct Selection {
 }
 
 /// `failed`, `FAILED` or `STATE_FAILED`.
-fn state(word: &str) -> Result<State, String> {
+pub(super) fn state(word: &str) -> Result<State, String> {
     let name = word.to_ascii_uppercase().replace('-', "_");
     let name = format!("STATE_{}", name.trim_start_matches("STATE_"));
     State::from_str_name(&name).filter(|state| *state != State::Unspecified).ok_or_else(|| {

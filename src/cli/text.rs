@@ -31,6 +31,11 @@ pub(super) fn age(time: SystemTime, now: SystemTime) -> String {
     }
 }
 
+/// `3 s`: how long something that began then has lasted.
+pub(super) fn elapsed(since: SystemTime, now: SystemTime) -> String {
+    whole(now.duration_since(since).unwrap_or_default())
+}
+
 /// `120 B`, `1.4 MiB`.
 pub(super) fn bytes(count: i64) -> String {
     words::bytes(count.max(0).cast_unsigned())
@@ -84,6 +89,8 @@ mod tests {
         assert_eq!(age(now - Duration::from_millis(3_400), now), "3 s ago");
         assert_eq!(age(now + Duration::from_secs(120), now), "in 2 m");
         assert_eq!(age(now, now), "now");
+        assert_eq!(elapsed(now - Duration::from_millis(3_400), now), "3 s");
+        assert_eq!(elapsed(now + Duration::from_secs(120), now), "0 s", "clocks differ");
         assert_eq!(clock(now), "00:16:40");
     }
 

@@ -6,9 +6,10 @@ use serde_json::json;
 use super::output::Output;
 use super::remote::Remote;
 use super::table::{Cell, Table};
-use super::{Exit, text};
+use super::{Exit, completions, describe, selection, text};
 use crate::config::whole;
 use crate::proto::json;
+use crate::proto::v1::operation::State;
 use crate::proto::v1::{CreateWebhookRequest, Delivery, ListDeliveriesRequest, Webhook};
 
 const EXAMPLES: &str = "\
@@ -76,8 +77,8 @@ struct CreateArgs {
     #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
     filter: String,
     /// State that a transition has to lead to; repeatable [default: those in which operations end]
-    #[arg(long = "state", value_name = "STATE")]
-    states: Vec<String>,
+    #[arg(long = "state", value_name = "STATE", value_parser = selection::state, add = completions::states())]
+    states: Vec<State>,
     /// What is sent
     #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = ["plain", "cloudevents"])]
     format: String,
@@ -93,7 +94,7 @@ struct Which {
 #[derive(clap::Args, Debug)]
 struct DeliveriesArgs {
     /// Only those in this state
-    #[arg(long, value_name = "STATE", value_parser = ["PENDING", "DELIVERED", "DEAD"])]
+    #[arg(long, value_name = "STATE", value_parser = ["PENDING", "DELIVERED", "DEAD"], ignore_case = true)]
     state: Option<String>,
     /// Only those of this webhook, or of `callbacks`
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
@@ -179,6 +180,7 @@ async fn create(
     out: &Output,
 ) -> anyhow::Result<Exit> {
     let CreateArgs { url, filter, states, format } = args;
+    let states = states.into_iter().map(|state| describe::state_name(state).to_owned()).collect();
     let request = CreateWebhookRequest { url, filter, states, format, tenant };
     let made = remote.client.create_webhook(request).await;
     let made = made.map_err(|error| remote.failed(&error, "make a webhook"))?;
@@ -208,7 +210,8 @@ async fn list(tenant: &str, remote: &Remote, out: &Output) -> anyhow::Result<Exi
 
 fn webhook_row(webhook: &Webhook) -> [Cell; 7] {
     let age = |time| text::time(time).map(|time| text::age(time, text::now()));
-    let paused = age(webhook.pause_time.as_ref()).map(|age| format!("for {age}"));
+    let paused = text::time(webhook.pause_time.as_ref());
+    let paused = paused.map(|since| format!("for {}", text::elapsed(since, text::now())));
     let url = match webhook.url.as_str() {
         "" => "of each submission".to_owned(),
         url => text::shorten(&text::clean(url), 60),
@@ -231,7 +234,7 @@ async fn deliveries(
     out: &Output,
 ) -> anyhow::Result<Exit> {
     let DeliveriesArgs { state, webhook, operation, limit } = args;
-    let (state, webhook_id) = (state.unwrap_or_default(), webhook);
+    let (state, webhook_id) = (state.unwrap_or_default().to_ascii_uppercase(), webhook);
     let operation = match operation.as_str() {
         "" => operation,
         text => remote.name(text).await?,

@@ -15,9 +15,10 @@ use super::remote::Remote;
 use super::signals::Signals;
 use super::{Exit, Usage, completions};
 use crate::config::confinement::{Limit, OwnConfinement, User};
-use crate::config::handler::{CommandLine, Endpoint, EndpointUrl, Handler, Words, Work};
+use crate::config::handler::{
+    CommandLine, Endpoint, EndpointUrl, Handler, Words, Work, handled_kind,
+};
 use crate::config::{file, whole};
-use crate::operation::Kind;
 use crate::time_text::parse_duration;
 use crate::worker::command::{Command, Confinement, RetryOn};
 
@@ -94,7 +95,7 @@ pub(super) struct Args {
 }
 
 fn kind(text: &str) -> Result<String, String> {
-    Kind::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    handled_kind(text).map(|kind| kind.to_string())
 }
 
 /// The largest result that servers take by default.

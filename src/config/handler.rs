@@ -95,6 +95,15 @@ pub enum FieldValue {
     Variable(String),
 }
 
+/// Reads the kind that a handler executes: any but that of batches, which the server itself executes.
+pub fn handled_kind(text: &str) -> Result<Kind, String> {
+    let kind = Kind::parse(text).map_err(|error| error.to_string())?;
+    match kind.is_of_batches() {
+        true => Err(format!("must not be {kind}, which the server itself executes")),
+        false => Ok(kind),
+    }
+}
+
 impl Handler {
     /// A handler without a concurrency of its own. `text` is a flag's `KIND=…`; `work` parses the part after the sign.
     pub fn of_flag(
@@ -102,7 +111,7 @@ impl Handler {
         work: impl FnOnce(&str) -> Result<Work, String>,
     ) -> Result<Self, String> {
         let (kind, rest) = text.split_once('=').ok_or("must have a kind and `=` before it")?;
-        Kind::parse(kind).map_err(|error| format!("the kind {error}"))?;
+        handled_kind(kind).map_err(|error| format!("the kind {error}"))?;
         Ok(Self { kind: kind.to_owned(), work: work(rest)?, concurrency: None })
     }
 }

@@ -10,7 +10,7 @@ use http::header::CONTENT_TYPE;
 use http::request::Parts;
 
 use super::coding::Coding;
-use super::headers::{Preferences, idempotency_key, is_json};
+use super::headers::{IDEMPOTENCY_KEY, Preferences, idempotency_key, is_json};
 use super::links::Links;
 use super::problem::Problem;
 use super::query::Parameters;
@@ -174,15 +174,22 @@ impl Call {
         &self,
         in_body: &str,
     ) -> Result<Option<IdempotencyKey>, ServiceError> {
+        let key = self.idempotency_key_text(in_body)?;
+        let is_in_header = self.parts.headers.contains_key(&IDEMPOTENCY_KEY);
+        decode::idempotency_key(
+            if is_in_header { "Idempotency-Key" } else { "idempotency_key" },
+            &key,
+        )
+    }
+
+    /// The same as it was given; empty if there is none. Whether it is a valid key is not decided here.
+    pub(super) fn idempotency_key_text(&self, in_body: &str) -> Result<String, ServiceError> {
         let in_header = idempotency_key(&self.parts.headers)?;
-        if in_header.is_empty() {
-            return decode::idempotency_key("idempotency_key", in_body);
-        }
-        if !in_body.is_empty() && in_body != in_header {
+        if !in_header.is_empty() && !in_body.is_empty() && in_body != in_header {
             let rule = "must be the same as the body's idempotencyKey where both are given";
             return Err(ServiceError::invalid_field("Idempotency-Key", rule));
         }
-        decode::idempotency_key("Idempotency-Key", &in_header)
+        Ok(if in_header.is_empty() { in_body.to_owned() } else { in_header })
     }
 
     /// The media type of the body, verbatim; empty if there is none.

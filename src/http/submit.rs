@@ -51,20 +51,21 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
 pub(super) async fn many(mut call: Call, body: Body) -> Answer {
     let mut found = call.finish_query();
     let mut request: Option<v1::SubmitBatchRequest> = call.message(body, &mut found).await?;
+    let is_read = request.is_some();
     let batch = request.as_mut().and_then(|request| request.batch.as_mut());
     let in_body = batch.as_ref().map(|batch| batch.idempotency_key.clone()).unwrap_or_default();
-    let key = found.take(call.idempotency_key(&in_body)).flatten();
-    match (batch, key) {
-        (Some(batch), Some(key)) => key.as_str().clone_into(&mut batch.idempotency_key),
-        // If a body cannot be read, its violations are noted.
-        (None, Some(_)) => {
+    let key = found.take(call.idempotency_key_text(&in_body)).unwrap_or_default();
+    match batch {
+        // Whether it is valid is found with what else is wrong with the batch.
+        Some(batch) if !key.is_empty() => batch.idempotency_key = key,
+        None if is_read && !key.is_empty() => {
             found.note("Idempotency-Key", "must be left out without `batch`, which it is for");
         }
-        (_, None) => {}
+        _ => {}
     }
-    let request = found.settle(request)?;
     let service = call.service();
-    let asked = batches::read(request, service.limits())?;
+    let asked = request.and_then(|it| found.take(batches::read(it, service.limits())));
+    let asked = found.settle(asked)?;
     let stored = submission::submit_many(&call, asked).await?;
     let status = if stored.batch.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     let answer = batches::response(&stored, service.limits().page_bytes);

@@ -154,14 +154,18 @@ fn check_batch(
         );
         found.note("batch.idempotency_key", rule);
     }
-    let mut keys: HashSet<&str> = key.map(IdempotencyKey::as_str).into_iter().collect();
+    // Those that children without one get: a key of the client's own must not meet them either.
+    let bare = children.iter().enumerate().filter(|(_, child)| child.idempotency_key.is_none());
+    let made = bare.filter_map(|(at, _)| key_of_child(key?, at));
+    let mut keys: HashSet<IdempotencyKey> = key.cloned().into_iter().chain(made).collect();
     for (at, child) in children.iter().enumerate() {
         if child.parent.is_some() {
             let rule = "must be empty where `batch` is set, which is the parent";
             found.note(format!("requests[{at}].parent"), rule);
         }
-        if child.idempotency_key.as_ref().is_some_and(|key| !keys.insert(key.as_str())) {
-            let rule = "must be another than those of the batch and of other requests";
+        if child.idempotency_key.as_ref().is_some_and(|key| !keys.insert(key.clone())) {
+            let rule = "must be another than those of the batch and of other requests, those that are made of the batch's \
+                        key included";
             found.note(format!("requests[{at}].idempotency_key"), rule);
         }
     }
@@ -172,8 +176,13 @@ fn check_batch(
 fn with_keys(children: Vec<NewOperation>, key: Option<&IdempotencyKey>) -> Vec<NewOperation> {
     let Some(key) = key else { return children };
     let of = |(at, child): (usize, NewOperation)| {
-        let own = || IdempotencyKey::parse(&format!("{key}/{at}")).ok();
+        let own = || key_of_child(key, at);
         NewOperation { idempotency_key: child.idempotency_key.clone().or_else(own), ..child }
     };
     children.into_iter().enumerate().map(of).collect()
+}
+
+/// The key of the child at that place, where it has none of its own.
+fn key_of_child(batch: &IdempotencyKey, at: usize) -> Option<IdempotencyKey> {
+    IdempotencyKey::parse(&format!("{batch}/{at}")).ok()
 }

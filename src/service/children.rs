@@ -178,9 +178,15 @@ impl Service {
         batch: &Operation,
         most: usize,
     ) -> Result<Vec<Document>, ServiceError> {
-        let states = [StateName::Failed, StateName::Cancelled, StateName::PartiallySucceeded];
-        let page = self.page_of(batch, &states, None).await?;
-        let documents = page.into_iter().take(most).map(|it| Document::basic(Arc::new(it)));
+        // Most that were cancelled are so because others failed: these come first.
+        let states = [StateName::Failed, StateName::PartiallySucceeded, StateName::Cancelled];
+        let mut found = Vec::new();
+        for state in states {
+            if found.len() < most {
+                found.extend(self.page_of(batch, &[state], None).await?);
+            }
+        }
+        let documents = found.into_iter().take(most).map(|it| Document::basic(Arc::new(it)));
         Ok(documents.collect())
     }
 }

@@ -105,6 +105,14 @@ fn a_check_prints_what_the_file_comes_to_without_secrets() {
 }
 
 #[test]
+fn a_wrong_variable_is_named() {
+    let output = longrun(&["config", "check"]).env("LONGRUN_RETENTION", "soon").output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.starts_with("error: LONGRUN_RETENTION: invalid value 'soon'"), "{said}");
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_line_and_with_what_was_probably_meant() {
     for (text, said) in [
         ("\nlistn = \"x\"\n", "line 2, column 1: there is no key listn here; did you mean listen?"),
@@ -124,6 +132,10 @@ fn what_is_wrong_is_named_with_its_line_and_with_what_was_probably_meant() {
         ("worker_id = \"w\"\n", "worker_id is a setting of `longrun worker`"),
         ("server = \"http://h\"\n", "server is a setting of `longrun worker`"),
         ("handler = \"k=true\"\n", "handler must be"),
+        (
+            "[[handler]]\nkind = \"longrun.batch\"\ncommand = \"x\"\n",
+            "kind must not be longrun.batch",
+        ),
     ] {
         let output = check(text, &[]);
         assert_eq!(output.status.code(), Some(2), "{text}");

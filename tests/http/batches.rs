@@ -60,6 +60,12 @@ async fn without_a_batch_each_is_answered_by_itself() {
     let fields: Vec<_> = problem["violations"].as_array().expect("violations").iter().collect();
     assert_eq!(fields[0]["field"], "batch.max_failures");
     assert_eq!(fields[1]["field"], "requests[0].kind");
+    let bad = json!({"batch": {"idempotencyKey": "\u{e9}", "maxFailures": 1}, "requests": [{"kind": "no kind"}]});
+    let refused = server.ask("POST", "/v1/batches?x=1", &[JSON], bad.to_string()).await;
+    let problem = refused.problem(400, "INVALID_ARGUMENT");
+    let fields = problem["violations"].as_array().expect("violations").iter();
+    let fields: Vec<_> = fields.map(|violation| violation["field"].clone()).collect();
+    assert_eq!(fields, ["x", "batch.max_failures", "batch.idempotency_key", "requests[0].kind"]);
     server
         .ask("POST", "/v1/kinds/longrun.batch/operations", &[], "{}")
         .await

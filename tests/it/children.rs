@@ -120,7 +120,9 @@ async fn a_batch_ends_when_all_its_children_have_succeeded() {
 #[tokio::test]
 async fn the_first_failure_ends_a_batch_of_all_and_cancels_the_rest() {
     let server = TestServer::start().await;
-    let (parent, _) = submit(&server, request(batch(Rule::All), 4)).await;
+    let mut asked = request(batch(Rule::All), 30);
+    asked.requests[29].settings.as_mut().expect("settings").priority = 100;
+    let (parent, children) = submit(&server, asked).await;
     let mut worker = server.worker("demo", 1).await;
     let assignment = worker.assignment().await;
     worker.fail(&assignment, "Broken").await;
@@ -129,7 +131,12 @@ async fn the_first_failure_ends_a_batch_of_all_and_cancels_the_rest() {
     let error = done.error.clone().expect("an error");
     assert_eq!(error.code, "BATCH_FAILED");
     assert!(error.message.contains("ALL") && error.message.contains("1 failed"), "{error:?}");
-    assert!(error.causes.iter().any(|it| it.message.contains("Broken")), "{error:?}");
+    let first = &error.causes[0];
+    assert_eq!(
+        (first.code.as_str(), &first.metadata["operation"]),
+        ("CHILD_FAILED", &children[29].name)
+    );
+    assert!(first.message.contains("Broken"), "{error:?}");
     // The worker may have begun another in between.
     let operation = until(&server, &parent.name, |it| {
         let counts = it.children.expect("counts");
@@ -325,6 +332,26 @@ async fn a_key_makes_a_batch_safe_to_repeat() {
 }
 
 #[tokio::test]
+async fn a_child_is_found_by_its_key_when_its_batch_takes_no_more() {
+    let server = TestServer::start().await;
+    let expecting = Batch { expected_children: 2, ..batch(Rule::All) };
+    let (parent, _) = submit(&server, request(expecting, 0)).await;
+    let keyed = SubmitRequest { idempotency_key: "late".to_owned(), ..child_of(&parent) };
+    let child = server.submit(keyed.clone()).await;
+    server.cancel(&parent.name, "").await;
+    server.done(&parent.name).await;
+    assert_eq!(server.submit(keyed.clone()).await.name, child.name, "its answer was lost");
+    let repeated = server.submit_batch(vec![keyed.clone(), child_of(&parent)]).await;
+    let Some(Outcome::Operation(known)) = &repeated[0].outcome else { panic!("{repeated:?}") };
+    assert_eq!(known.name, child.name);
+    let Some(Outcome::Error(late)) = &repeated[1].outcome else { panic!("{repeated:?}") };
+    assert_eq!(late.reason, "PARENT_NOT_OPEN");
+    let other = SubmitRequest { input: Some(text("other")), ..keyed };
+    let reused = soon(server.operations().submit(other)).await.refused();
+    reused.is(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
 async fn a_batch_is_all_or_nothing() {
     let server = TestServer::with(|config| config.limits.max_outstanding = 3).await;
     let mut bad = request(Batch { max_failures: 1, ..batch(Rule::All) }, 2);
@@ -339,6 +366,12 @@ async fn a_batch_is_all_or_nothing() {
     let mut twice = request(batch(Rule::All), 2);
     twice.requests.iter_mut().for_each(|it| it.idempotency_key = "one".to_owned());
     refused(&server, twice).await.is_about("requests[1].idempotency_key");
+    for (own, made) in [(1, 0), (0, 1)] {
+        let keyed = Batch { idempotency_key: "night".to_owned(), ..batch(Rule::All) };
+        let mut met = request(keyed, 2);
+        met.requests[own].idempotency_key = format!("night/{made}");
+        refused(&server, met).await.is_about(&format!("requests[{own}].idempotency_key"));
+    }
     let mut of_another = request(batch(Rule::All), 1);
     of_another.requests[0].parent = "operations/0191e2ab-7c1d-7000-8000-0123456789ab".to_owned();
     refused(&server, of_another).await.is_about("requests[0].parent");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use longrun::proto::v1::CreateWebhookRequest;
+use longrun::proto::v1::{CreateWebhookRequest, ListDeliveriesRequest};
 
 use crate::postgres_support::database;
 use crate::support::{Got, Receiver, Server, verify};
@@ -42,4 +42,7 @@ async fn when_the_replica_that_sends_dies_another_goes_on() {
     verify(&made.secret, &got).unwrap();
     let ids: BTreeSet<&str> = got.iter().map(Got::id).collect();
     assert_eq!(ids.len(), submitted.len(), "one id for each end");
+    // PostgreSQL itself would refuse to look for such a text.
+    let of_none = ListDeliveriesRequest { webhook_id: "a\0b".to_owned(), ..Default::default() };
+    assert!(third.client.list_deliveries(of_none).await.unwrap().deliveries.is_empty());
 }

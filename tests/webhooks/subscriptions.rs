@@ -90,12 +90,35 @@ async fn what_is_wrong_with_a_subscription_is_named() {
         (["ftp://a/", "--format", "plain"], "url"),
         (["http://10.0.0.1/", "--format", "plain"], "url"),
         (["https://a.example/", "--filter", "kind ="], "filter"),
-        (["https://a.example/", "--state", "DONE"], "states"),
+        (["https://a.example/", "--state", "DONE"], "--state"),
     ] {
         let (is_done, said) = server.cli(&[&["webhook", "create"][..], &args].concat());
         assert!(!is_done && said.contains(field), "{args:?}: {said}");
     }
+    let states = vec!["DONE".to_owned()];
+    let url = "https://a.example/".to_owned();
+    let request = CreateWebhookRequest { url, states, ..Default::default() };
+    let refused = server.client.create_webhook(request).await.unwrap_err();
+    assert!(refused.message().contains("states must be"), "{refused}");
     let (is_done, said) =
         server.cli(&["webhook", "redeliver", "msg_00000000000000000000000000000000"]);
     assert!(!is_done && said.contains("no delivery"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn states_are_named_in_any_case_and_a_pause_by_its_length() {
+    let store = tempfile::tempdir().unwrap();
+    let server = Server::start(store.path(), &[]).await;
+    for args in [
+        &["create", "https://a.example/", "--state", "running", "--state", "STATE_QUEUED"][..],
+        &["pause", "callbacks"],
+        &["deliveries", "--state", "pending"],
+    ] {
+        let (is_done, said) = server.cli(&[&["webhook"][..], args].concat());
+        assert!(is_done, "{args:?}: {said}");
+    }
+    let listed = server.cli(&["webhook", "list"]).1;
+    assert!(listed.contains("RUNNING") && listed.contains("QUEUED"), "{listed}");
+    let paused = listed.lines().find(|line| line.starts_with("callbacks")).unwrap().trim_end();
+    assert!(paused.contains("for ") && !paused.ends_with("ago"), "{listed}");
 }

@@ -11,9 +11,8 @@ use toml::Spanned;
 
 use super::super::confinement::{Limit, OwnConfinement, User};
 use super::super::relay::to_duration;
-use super::{CommandLine, Endpoint, EndpointUrl, FieldValue, Handler, Words, Work};
+use super::{CommandLine, Endpoint, EndpointUrl, FieldValue, Handler, Words, Work, handled_kind};
 use crate::dialect::FileError;
-use crate::operation::Kind;
 use crate::worker::command::RetryOn;
 
 /// A `[[handler]]` table.
@@ -127,7 +126,7 @@ pub(in crate::config) fn handlers(
 
 fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     let text = String::deserialize(from)?;
-    Kind::parse(&text)
+    handled_kind(&text)
         .map_err(|rule| D::Error::custom(format!("kind {rule}, e.g. report.build")))?;
     Ok(text)
 }

@@ -11,7 +11,7 @@ use super::draft::Draft;
 use super::work::Work;
 use crate::engine::Shared;
 use crate::engine::request::SubmitMode;
-use crate::operation::{Operation, OperationId, Payload, PayloadInfo};
+use crate::operation::{NewOperation, Operation, OperationId, Payload, PayloadInfo};
 use crate::store::{Lookup, PayloadRole, StoreError};
 
 /// After a repeated key, look keys up first for this many commits, because clients that retry come in swarms.
@@ -66,7 +66,8 @@ impl Loader {
                 self.know(id, draft, &mut lookups);
             }
         }
-        self.look_up(lookups, draft).await
+        self.look_up(lookups, draft).await?;
+        self.look_up(keys_of_late_children(works, draft), draft).await
     }
 
     /// Adds these operations to the draft.
@@ -156,6 +157,25 @@ impl Loader {
         };
         (id, data.map(|data| data.map(|data| Payload { info, data })))
     }
+}
+
+/// The keys of children whose batches may not take them. Such a child is refused before a conflict in the store can tell
+/// that it was stored before, and a repeated submission must return what the first one has made.
+fn keys_of_late_children(works: &[Work], draft: &Draft) -> Vec<Lookup> {
+    let items = works.iter().filter_map(|work| match work {
+        Work::Submit { items, .. } => Some(items),
+        _ => None,
+    });
+    let children = items.flatten().filter_map(|new| Some((new, new.parent?)));
+    let late = children.filter(|(_, parent)| {
+        let is_open = draft.current(*parent).is_some_and(|it| it.takes_children().is_ok());
+        // Another part of this commit may close it.
+        !is_open || works.iter().any(|work| work.id() == Some(*parent))
+    });
+    let key = |(new, _): (&NewOperation, _)| {
+        Some(Lookup::Key(new.tenant.clone(), new.idempotency_key.clone()?))
+    };
+    late.filter_map(key).collect()
 }
 
 /// The number of submissions.

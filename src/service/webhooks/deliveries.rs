@@ -3,6 +3,7 @@
 use super::record::parse_id;
 use super::{CALLBACKS, Record, callbacks_of, delivery_text};
 use crate::catalogue::ChangeError;
+use crate::engine::EngineError;
 use crate::operation::{OperationId, TenantId, Timestamp};
 use crate::service::page::PageRequest;
 use crate::service::{Action, Caller, Reason, Service, ServiceError, Violations, audit, echo};
@@ -58,6 +59,9 @@ impl Service {
         let webhooks = self.webhooks()?;
         let tenant = self.tenant_for(caller, listing.tenant)?;
         let state = listing.state.map_or("", DeliveryState::as_str);
+        // What is no id has no deliveries; not every store could be asked for it.
+        let is_id = |id: &String| id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let is_of_none = listing.webhook.as_ref().is_some_and(|id| !is_id(id));
         let webhook = listing.webhook.map(|id| match id.as_str() {
             CALLBACKS => callbacks_of(&tenant),
             _ => id,
@@ -69,6 +73,9 @@ impl Service {
         let size = (listing.page_size, PAGE);
         let page = PageRequest::read(&query, size, &listing.page_token, &mut found);
         let page = found.settle(page)?;
+        if is_of_none {
+            return Ok((Vec::new(), String::new()));
+        }
         let before = page.after.and_then(|place| place.first_chunk().copied());
         let query = DeliveryQuery {
             tenant,
@@ -78,8 +85,8 @@ impl Service {
             before: before.map(u64::from_be_bytes),
             limit: page.limit + 1,
         };
-        let store = webhooks.deliveries().map_err(ChangeError::Store)?;
-        let mut listed = store.list_deliveries(query).await.map_err(ChangeError::Store)?;
+        let store = webhooks.deliveries().map_err(EngineError::from)?;
+        let mut listed = store.list_deliveries(query).await.map_err(EngineError::from)?;
         let has_more = listed.len() > page.limit;
         listed.truncate(page.limit);
         let last = listed.last().filter(|_| has_more);
@@ -105,9 +112,9 @@ impl Service {
             let message = format!("there is no delivery {}", echo(id));
             ServiceError::new(Reason::DeliveryNotFound, message)
         };
-        let store = webhooks.deliveries().map_err(ChangeError::Store)?;
+        let store = webhooks.deliveries().map_err(EngineError::from)?;
         let key = parse_id(id).ok_or_else(missing)?;
-        let found = store.delivery(&tenant, key).await.map_err(ChangeError::Store)?;
+        let found = store.delivery(&tenant, key).await.map_err(EngineError::from)?;
         let found = found.ok_or_else(missing)?;
         let mut record = Record::decode(&found.record).ok_or_else(missing)?;
         let now = self.now();
