@@ -14,7 +14,7 @@ use crate::service::ServiceError;
 use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy};
 
 /// How often.
-const EVERY: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(10);
 /// Clocks of replicas may differ by this much, and an end may be stored so long after it was decided.
 const SLACK: Duration = Duration::from_secs(3600);
 /// How many batches are read at once, and how many at most.
