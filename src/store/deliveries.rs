@@ -72,8 +72,15 @@ pub struct WaitingEndpoint {
     pub tenant: TenantId,
     /// When its first delivery is due.
     pub due_at: Timestamp,
-    /// The number of pending deliveries.
-    pub count: u64,
+}
+
+/// The pending deliveries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// The receivers that have waited longest, in this order across tenants.
+    pub endpoints: Vec<WaitingEndpoint>,
+    /// The number of all pending deliveries, also of receivers that are not listed.
+    pub pending: u64,
 }
 
 /// A query for deliveries, the latest first.
@@ -115,9 +122,12 @@ pub trait DeliveryStore: Send + Sync {
     /// Records the outcome of attempts to deliver. Deliveries that no longer exist are skipped.
     async fn change_deliveries(&self, changes: Vec<DeliveryChange>) -> Result<(), StoreError>;
 
-    /// The receivers with pending deliveries, at most `limit` for each tenant: those that have waited longest, in this
-    /// order across tenants.
-    async fn waiting_endpoints(&self, limit: usize) -> Result<Vec<WaitingEndpoint>, StoreError>;
+    /// The receivers with pending deliveries of webhooks other than those in `except`, at most `limit` for each tenant.
+    async fn waiting_endpoints(
+        &self,
+        except: Vec<String>,
+        limit: usize,
+    ) -> Result<Waiting, StoreError>;
 
     /// A receiver's due deliveries, earliest first, at most `limit`.
     async fn due_deliveries(

@@ -73,8 +73,15 @@ pub(super) async fn send(hold: &Hold<'_>) {
     };
     let mut sweep_at = post.clock.moment().after(SWEEP);
     loop {
-        if let Err(error) = sending.begin().await {
-            tracing::debug!(%error, "deliveries cannot be read");
+        loop {
+            match sending.begin().await {
+                Ok(Begun::Postponed) => {}
+                Ok(Begun::AllThatCan) => break,
+                Err(error) => {
+                    tracing::debug!(%error, "deliveries cannot be read");
+                    break;
+                }
+            }
         }
         let mut done = Vec::new();
         tokio::select! {
@@ -98,19 +105,31 @@ pub(super) async fn send(hold: &Hold<'_>) {
     }
 }
 
+/// What a look at the receivers led to.
+enum Begun {
+    /// Everything for which there is room was started.
+    AllThatCan,
+    /// Receivers that rest were postponed: others may have been behind them in the list.
+    Postponed,
+}
+
 impl Sending<'_> {
     /// Starts due deliveries for which there is room.
-    async fn begin(&mut self) -> Result<(), StoreError> {
+    async fn begin(&mut self) -> Result<Begun, StoreError> {
         let store = self.post.webhooks.deliveries()?;
-        let waiting = store.waiting_endpoints(ENDPOINTS).await?;
-        self.post.meters.webhooks.set_pending(waiting.iter().map(|it| it.count).sum());
-        let now = self.post.clock.now();
         let hooks = self.post.webhooks.hooks.snapshot();
-        for WaitingEndpoint { endpoint, tenant, due_at, .. } in waiting {
+        // The store leaves them out, because they would fill the list.
+        let paused = Webhooks::paused(&hooks);
+        let waiting = store.waiting_endpoints(paused, ENDPOINTS).await?;
+        self.post.meters.webhooks.set_pending(waiting.pending);
+        let now = self.post.clock.now();
+        let mut begun = Begun::AllThatCan;
+        for WaitingEndpoint { endpoint, tenant, due_at } in waiting.endpoints {
             // They are ordered by time.
             if due_at > now || self.under_way.len() >= IN_ALL {
                 break;
             }
+            // Deliveries that an earlier version stored do not name their webhook.
             if Webhooks::is_paused(&hooks, &tenant, &endpoint) {
                 continue;
             }
@@ -119,6 +138,7 @@ impl Sending<'_> {
             if let Some(until) = known.and_then(|it| it.breaker.until(moment)) {
                 give_up_late(self.post, &endpoint, now).await?;
                 store.postpone_endpoint(&endpoint, now.after(until.since(moment))).await?;
+                begun = Begun::Postponed;
                 continue;
             }
             let most = known.map_or(OF_ENDPOINT, |it| it.breaker.places(moment, OF_ENDPOINT));
@@ -140,7 +160,7 @@ impl Sending<'_> {
                 self.under_way.push(Box::pin(attempt(self.post.clone(), delivery)));
             }
         }
-        Ok(())
+        Ok(begun)
     }
 
     /// Stores the outcome of attempts; retries until that succeeds.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use longrun::proto::v1::{Batch, CreateWebhookRequest, SubmitRequest};
+
 use crate::support::{Answer, Receiver, Server};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,4 +41,29 @@ async fn a_receiver_that_was_away_is_told_when_it_is_back() {
     let got = receiver.until(|got| got.len() == 2).await;
     assert_eq!([got[0].told().0, got[1].told().0], [first.name, second.name]);
     server.until("DELIVERED", |found| found.len() == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_paused_receivers_delay_no_other() {
+    let store = tempfile::tempdir().unwrap();
+    let server = Server::start(store.path(), &["--handler", "shout=cat"]).await;
+    server.client.pause_webhook("", "callbacks").await.unwrap();
+    // More hosts than the server reads at a time.
+    let requests = (0..300).map(|at| SubmitRequest {
+        kind: "unserved".to_owned(),
+        callback_url: format!("http://127.0.0.1:{}/", 20_000 + at),
+        ..Default::default()
+    });
+    let batch =
+        server.client.submit_children(Batch::default(), requests.collect()).await.unwrap().0;
+    server.client.cancel(&batch.name, "").await.unwrap();
+    server.until("PENDING", |found| found.len() == 300).await;
+    let mut receiver = Receiver::accepting().await;
+    let request = CreateWebhookRequest { url: receiver.url.clone(), ..Default::default() };
+    server.client.create_webhook(request).await.unwrap();
+    let operation = server.submit("shout", "").await;
+    let got = receiver.until(|got| got.len() == 1).await;
+    assert_eq!(got[0].told().0, operation.name);
+    let paused = server.deliveries("PENDING").await;
+    assert_eq!((paused.len(), paused.iter().map(|it| it.attempts).sum()), (300, 0));
 }

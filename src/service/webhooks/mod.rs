@@ -105,6 +105,12 @@ impl Webhooks {
         format!("{}/{}", callbacks_of(tenant), url.origin())
     }
 
+    /// The names of all paused webhooks.
+    pub fn paused(hooks: &Snapshot<Webhook>) -> Vec<String> {
+        let paused = hooks.iter().filter(|(_, webhook)| webhook.paused_at.is_some());
+        paused.map(|(name, _)| name.to_owned()).collect()
+    }
+
     /// Whether nothing is sent to an endpoint because its webhook is paused.
     pub fn is_paused(hooks: &Snapshot<Webhook>, tenant: &TenantId, endpoint: &str) -> bool {
         let callbacks = callbacks_of(tenant);

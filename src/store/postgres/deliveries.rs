@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::super::StoreError;
 use super::super::deliveries::{
     Delivery, DeliveryChange, DeliveryId, DeliveryQuery, DeliveryState, DeliveryStore,
-    ForgetDeliveries, WaitingEndpoint,
+    ForgetDeliveries, Waiting, WaitingEndpoint,
 };
 use super::super::sql::columns::{limit, number};
 use super::PostgresStore;
@@ -29,8 +29,12 @@ impl DeliveryStore for PostgresStore {
         self.scans.run(|session| change(session, changes)).await
     }
 
-    async fn waiting_endpoints(&self, limit: usize) -> Result<Vec<WaitingEndpoint>, StoreError> {
-        self.scans.run(|session| waiting(session, limit)).await
+    async fn waiting_endpoints(
+        &self,
+        except: Vec<String>,
+        limit: usize,
+    ) -> Result<Waiting, StoreError> {
+        self.scans.run(|session| waiting(session, except, limit)).await
     }
 
     async fn due_deliveries(
@@ -111,22 +115,30 @@ async fn change(session: Arc<Session>, mut changes: Vec<DeliveryChange>) -> Resu
     Ok(())
 }
 
-async fn waiting(session: Arc<Session>, most: usize) -> Result<Vec<WaitingEndpoint>, StoreError> {
-    let sql = "SELECT endpoint, due_at, count, tenant FROM (
-           SELECT endpoint, min(due_at) AS due_at, count(*) AS count, tenant,
+async fn waiting(
+    session: Arc<Session>,
+    except: Vec<String>,
+    most: usize,
+) -> Result<Waiting, StoreError> {
+    let sql = "SELECT endpoint, due_at, tenant FROM (
+           SELECT endpoint, min(due_at) AS due_at, tenant,
              row_number() OVER (PARTITION BY tenant ORDER BY min(due_at)) AS place
-           FROM deliveries WHERE state = 1 GROUP BY endpoint, tenant) AS found
+           FROM deliveries WHERE state = 1 AND webhook <> ALL($2::text[])
+           GROUP BY endpoint, tenant) AS found
          WHERE place <= $1 ORDER BY due_at";
-    let found = session.query(sql, &[&limit(most)]).await?;
+    let found = session.query(sql, &[&limit(most), &except]).await?;
     let read = found.iter().map(|row| {
         Ok(WaitingEndpoint {
             endpoint: row.try_get(0)?,
             due_at: Timestamp::from_micros(row.try_get(1)?),
-            count: unsigned(row.try_get(2)?),
-            tenant: tenant(row, 3)?,
+            tenant: tenant(row, 2)?,
         })
     });
-    read.collect()
+    let endpoints = read.collect::<Result<_, StoreError>>()?;
+    let pending = "SELECT count(*) FROM deliveries WHERE state = 1";
+    let found = session.query(pending, &[]).await?;
+    let pending = unsigned(found.first().map_or(Ok(0), |row| row.try_get(0))?);
+    Ok(Waiting { endpoints, pending })
 }
 
 async fn due(

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row, TransactionBehavior, params};
 use super::super::StoreError;
 use super::super::deliveries::{
     Delivery, DeliveryChange, DeliveryId, DeliveryQuery, DeliveryState, DeliveryStore,
-    ForgetDeliveries, WaitingEndpoint,
+    ForgetDeliveries, Waiting, WaitingEndpoint,
 };
 use super::super::sql::columns::{limit, number};
 use super::rows::{self, get, unsigned};
@@ -25,8 +25,12 @@ impl DeliveryStore for SqliteStore {
         self.threads.write(move |connection, _| change(connection, &changes)).await
     }
 
-    async fn waiting_endpoints(&self, limit: usize) -> Result<Vec<WaitingEndpoint>, StoreError> {
-        self.threads.log(move |connection| waiting(connection, limit)).await
+    async fn waiting_endpoints(
+        &self,
+        except: Vec<String>,
+        limit: usize,
+    ) -> Result<Waiting, StoreError> {
+        self.threads.log(move |connection| waiting(connection, &except, limit)).await
     }
 
     async fn due_deliveries(
@@ -113,20 +117,25 @@ fn change(connection: &mut Connection, changes: &[DeliveryChange]) -> Result<(),
     run(connection).map_err(store_error)
 }
 
-fn waiting(connection: &Connection, most: usize) -> Result<Vec<WaitingEndpoint>, StoreError> {
+fn waiting(connection: &Connection, except: &[String], most: usize) -> Result<Waiting, StoreError> {
     let sql = "SELECT * FROM (
-           SELECT endpoint, min(due_at) AS due_at, count(*), tenant,
+           SELECT endpoint, min(due_at) AS due_at, tenant,
              row_number() OVER (PARTITION BY tenant ORDER BY min(due_at)) AS place
-           FROM deliveries WHERE state = 1 GROUP BY endpoint, tenant)
+           FROM deliveries
+           WHERE state = 1 AND webhook NOT IN (SELECT value FROM json_each(?2))
+           GROUP BY endpoint, tenant)
          WHERE place <= ?1 ORDER BY due_at";
-    rows::all(connection, sql, [limit(most)], |row| {
+    let except = serde_json::Value::from(except).to_string();
+    let endpoints = rows::all(connection, sql, params![limit(most), except], |row| {
         Ok(WaitingEndpoint {
             endpoint: get(row, 0)?,
             due_at: Timestamp::from_micros(get(row, 1)?),
-            count: unsigned(get(row, 2)?),
-            tenant: tenant(row, 3)?,
+            tenant: tenant(row, 2)?,
         })
-    })
+    })?;
+    let pending = "SELECT count(*) FROM deliveries WHERE state = 1";
+    let pending = rows::all(connection, pending, [], |row| Ok(unsigned(get(row, 0)?)))?;
+    Ok(Waiting { endpoints, pending: pending.into_iter().sum() })
 }
 
 fn due(
