@@ -18,7 +18,8 @@ use super::request::{
 use crate::metrics::Meters;
 use crate::operation::limits::LimitTable;
 use crate::operation::{
-    Attempt, NewOperation, ObjectId, Operation, OperationId, Progress, Scope, SessionId,
+    Attempt, IdempotencyKey, NewOperation, ObjectId, Operation, OperationId, Progress, Scope,
+    SessionId, TenantId,
 };
 use crate::spans::Spans;
 use crate::store::shared::TakeOver;
@@ -273,6 +274,18 @@ impl Engine {
             Some(_) => Err(EngineError::NotFound),
             None => Err(self.absent(scope, id).await),
         }
+    }
+
+    /// The tenant's operation that was submitted under that key, if it is still there.
+    pub async fn get_by_key(
+        &self,
+        tenant: &TenantId,
+        key: &IdempotencyKey,
+    ) -> Result<Option<Operation>, EngineError> {
+        let lookup = Lookup::Key(tenant.clone(), key.clone());
+        let found = self.shared.store.load(vec![lookup]).await?;
+        let refreshed = self.shared.refresh(found.into_iter().flatten().collect()).await;
+        Ok(refreshed.into_iter().next())
     }
 
     /// Why the scope has no such operation: retention removed it, or it never existed.

@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use super::children::place;
-use super::operations::{Road, unnamed};
+use super::operations::{Road, named, readable, unnamed};
 use super::{
-    Action, Caller, MAX_BATCH, OperationName, Reason, Service, ServiceError, Submitted, Violations,
-    audit,
+    Action, Caller, MAX_BATCH, Reason, Service, ServiceError, Submitted, Violations, audit,
 };
 use crate::engine::EngineError;
 use crate::operation::batch::MAX_KEY;
@@ -101,10 +100,20 @@ impl Service {
     pub(super) async fn check_parent(
         &self,
         caller: &Caller,
-        parent: OperationId,
+        new: &NewOperation,
     ) -> Result<(), ServiceError> {
-        let name = OperationName { tenant: Some(caller.tenant.clone()), id: parent };
-        let found = self.find_for(caller, &name, None).await?;
+        let Some(parent) = new.parent else { return Ok(()) };
+        let found = match self.engine.get(&caller.tenant.clone().into(), parent).await {
+            Ok(found) => found,
+            // The child may have outlived its batch. The engine refuses it if it does not know the key.
+            Err(EngineError::NotFound | EngineError::Expired { .. })
+                if new.idempotency_key.is_some() =>
+            {
+                return Ok(());
+            }
+            Err(error) => return Err(named(error, parent)),
+        };
+        readable(caller, &found)?;
         match found.is_changeable_by(caller.owner.as_ref()) {
             true => Ok(()),
             false => Err(EngineError::NoParent(parent).into()),

@@ -39,6 +39,7 @@ mod payloads;
 mod poll_after;
 mod quotas;
 mod reports;
+mod retry;
 mod room;
 pub mod shares;
 mod standing;

@@ -1,6 +1,7 @@
-//! Submits, gets, cancels, deletes, and retries operations.
+//! Submits, gets, cancels and deletes operations.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::batch_kind::is_made_as_a_batch;
@@ -10,8 +11,7 @@ use super::{
 };
 use crate::engine::{Apply, EngineError, Submitted as Stored};
 use crate::operation::{
-    Command, IdempotencyKey, NewOperation, Operation, OperationId, PayloadInfo, Scope, SessionId,
-    TenantId, mark,
+    Command, NewOperation, Operation, OperationId, PayloadInfo, Scope, SessionId, TenantId, mark,
 };
 use crate::store::PayloadRole;
 
@@ -61,9 +61,7 @@ impl Service {
         caller.may(Action::Submit)?;
         self.takes_work()?;
         self.spend(caller, 1)?;
-        if let Some(parent) = new.parent {
-            self.check_parent(caller, parent).await?;
-        }
+        self.check_parent(caller, &new).await?;
         let new = self.prepare(caller, new, "input").await?;
         let mut answers = self.store(vec![Ok(new)], road).await?;
         let stored = answers.pop().unwrap_or_else(|| Err(EngineError::NotFound.into()));
@@ -97,16 +95,19 @@ impl Service {
         self.spend(caller, items.len())?;
         let mut prepared = Vec::with_capacity(items.len());
         // Most submissions have the same parent.
-        let mut parents: HashMap<OperationId, Result<(), ServiceError>> = HashMap::new();
+        let mut parents: HashMap<(Option<OperationId>, bool), Result<(), ServiceError>> =
+            HashMap::new();
         for (at, item) in items.into_iter().enumerate() {
-            let parent = item.as_ref().ok().and_then(|new| new.parent);
-            if let Some(parent) = parent
-                && !parents.contains_key(&parent)
-            {
-                parents.insert(parent, self.check_parent(caller, parent).await);
-            }
-            let parent = parent.and_then(|parent| parents.get(&parent).cloned()).unwrap_or(Ok(()));
-            prepared.push(match parent.and(item) {
+            let checked = match &item {
+                Ok(new) => match parents.entry((new.parent, new.idempotency_key.is_some())) {
+                    Entry::Occupied(known) => known.get().clone(),
+                    Entry::Vacant(first) => {
+                        first.insert(self.check_parent(caller, new).await).clone()
+                    }
+                },
+                Err(_) => Ok(()),
+            };
+            prepared.push(match checked.and(item) {
                 Ok(new) => self.prepare(caller, new, &format!("requests[{at}].input")).await,
                 Err(error) => Err(error),
             });
@@ -299,48 +300,6 @@ impl Service {
         let applied = self.engine.apply(work).await.map_err(|error| named(error, id))?;
         audit::operation(caller.actor(), action, id);
         Ok(applied.operation)
-    }
-
-    /// Submits a done operation's input again; refused if `capacity` operations of its kind are not done.
-    pub async fn retry(
-        &self,
-        caller: &Caller,
-        name: &OperationName,
-        idempotency_key: Option<IdempotencyKey>,
-        capacity: Option<u64>,
-    ) -> Result<Submitted, ServiceError> {
-        caller.may(Action::Submit)?;
-        let old = self.find_for(caller, name, None).await?;
-        let is_own = old.submission.tenant == caller.tenant;
-        if !is_own || !old.is_changeable_by(caller.owner.as_ref()) {
-            return Err(named(EngineError::NotFound, old.id()));
-        }
-        if !old.is_done() {
-            return Err(not_done(old.id()));
-        }
-        if old.is_batch() {
-            let new = self.retry_of_batch(&old).await?;
-            return self.submit(caller, NewOperation { idempotency_key, ..new }).await;
-        }
-        let new = self.again(&old).await?;
-        self.submit(caller, NewOperation { idempotency_key, capacity, ..new }).await
-    }
-
-    /// The submission that retries an operation.
-    pub(super) async fn again(&self, old: &Operation) -> Result<NewOperation, ServiceError> {
-        let submission = &old.submission;
-        let input = match &submission.input {
-            Some(info) => self.copy(old.id(), PayloadRole::Input, info).await?,
-            None => None,
-        };
-        Ok(NewOperation {
-            labels: submission.labels.clone(),
-            settings: submission.settings.clone(),
-            retry_of: Some(old.id()),
-            input,
-            callback: submission.callback.clone(),
-            ..NewOperation::of(submission.kind.clone())
-        })
     }
 
     /// The operation with the contents of `view`.

@@ -368,6 +368,32 @@ async fn a_batch_is_all_or_nothing() {
     refused(&server, twice).await.is_about("requests[1].idempotency_key");
     for (own, made) in [(1, 0), (0, 1)] {
         let keyed = Batch { idempotency_key: "night".to_owned(), ..batch(Rule::All) };
+#[tokio::test]
+async fn a_child_is_found_by_its_key_when_its_batch_is_gone() {
+    let server = TestServer::start().await;
+    let expecting = Batch { expected_children: 2, ..batch(Rule::All) };
+    let (parent, _) = submit(&server, request(expecting, 0)).await;
+    let keyed = SubmitRequest { idempotency_key: "late".to_owned(), ..child_of(&parent) };
+    let child = server.submit(keyed.clone()).await;
+    server.cancel(&parent.name, "").await;
+    server.done(&parent.name).await;
+    server.delete(&parent.name).await;
+    assert_eq!(server.submit(keyed.clone()).await.name, child.name, "its answer was lost");
+    let new = SubmitRequest { idempotency_key: "new".to_owned(), ..keyed.clone() };
+    let several = vec![child_of(&parent), keyed.clone(), new.clone()];
+    let repeated = server.submit_batch(several).await;
+    let Some(Outcome::Operation(known)) = &repeated[1].outcome else { panic!("{repeated:?}") };
+    assert_eq!(known.name, child.name);
+    for late in [&repeated[0], &repeated[2]] {
+        let Some(Outcome::Error(late)) = &late.outcome else { panic!("{repeated:?}") };
+        assert_eq!(late.reason, "OPERATION_NOT_FOUND");
+    }
+    for absent in [new, child_of(&parent)] {
+        let refused = soon(server.operations().submit(absent)).await.refused();
+        refused.is(Code::NotFound, "OPERATION_NOT_FOUND");
+    }
+}
+
         let mut met = request(keyed, 2);
         met.requests[own].idempotency_key = format!("night/{made}");
         refused(&server, met).await.is_about(&format!("requests[{own}].idempotency_key"));

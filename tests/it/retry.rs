@@ -51,6 +51,12 @@ async fn a_key_makes_a_retry_itself_safe_to_repeat() {
     refused.is(Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED");
     let unkeyed = soon(rpc.retry_operation(retry(&old.name, ""))).await.unwrap().into_inner();
     assert_ne!(unkeyed.name, first.name);
+    // The old one is gone; its retry is not.
+    server.delete(&old.name).await;
+    let same = soon(rpc.retry_operation(retry(&old.name, "again"))).await.unwrap().into_inner();
+    assert_eq!(same, first);
+    soon(rpc.retry_operation(retry(&old.name, "new"))).await.refused().is_not_found();
+    soon(rpc.retry_operation(retry(&first.name, "again"))).await.refused();
 }
 
 #[tokio::test]
