@@ -1,28 +1,76 @@
-//! Conditional requests (RFC 9110, section 13).
+//! Conditional requests (RFC 9110, section 13): the only place that evaluates preconditions, in the RFC's order.
 //!
 //! With a wait, `If-None-Match` makes a long poll: the response comes when the document differs from the client's.
-//! `If-Match` compares only the revision, so that progress between a client's read and its cancel does not refuse the
-//! cancel.
+//! In a change, `If-Match` compares only the revision, so that progress between a client's read and its cancel does not
+//! refuse the cancel.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::response::{IntoResponse, Response};
-use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE};
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED};
+use http::{HeaderMap, StatusCode};
 
 use super::call::Call;
 use super::documents::{about, applied_wait, preferences_applied};
-use super::etag;
+use super::etag::{self, EntityTags};
 use super::headers::vary_by;
 use super::problem::Problem;
-use crate::operation::{Operation, Revision};
+use crate::operation::Operation;
 use crate::service::{Document, OperationName, Reason, ServiceError, View};
 
 /// A requested operation.
 pub(super) struct Found {
     pub(super) document: Document,
-    /// Whether the client already has this version.
-    pub(super) is_known: bool,
+    pub(super) verdict: Verdict,
+}
+
+/// The outcome of a read's preconditions. It applies to successful responses only (RFC 9110, section 13.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// They hold, or there are none.
+    Proceed,
+    /// The client already has this representation.
+    NotModified,
+    /// The client wants another representation.
+    Failed,
+}
+
+impl Verdict {
+    /// The response in place of a successful one, if the client does not want that.
+    pub(super) fn instead(
+        self,
+        call: &Call,
+        operation: &Operation,
+    ) -> Result<Option<Response>, Problem> {
+        match self {
+            Self::Proceed => Ok(None),
+            Self::NotModified => Ok(Some(not_modified(call, operation))),
+            Self::Failed => Err(failed(operation)),
+        }
+    }
+}
+
+/// What a representation is compared by.
+#[derive(Debug)]
+pub(super) struct Validators {
+    pub(super) etag: String,
+    /// When it was last modified; only recorded responses may say so.
+    pub(super) modified: Option<SystemTime>,
+}
+
+impl Validators {
+    /// Those of a document about an operation.
+    pub(super) fn of(operation: &Operation) -> Self {
+        Self { etag: etag::of(operation), modified: None }
+    }
+
+    /// Those of an operation's result.
+    pub(super) fn of_result(operation: &Operation) -> Self {
+        let envelope = operation.result().and_then(|result| result.http.as_deref());
+        let recorded = envelope.and_then(|it| it.values(LAST_MODIFIED.as_str()).next());
+        let modified = recorded.and_then(|field| date(std::str::from_utf8(field).ok()?));
+        Self { etag: etag::of_result(operation), modified }
+    }
 }
 
 /// The operation: its present state; with a wait, once it is done; with a wait and a condition, once it has changed.
@@ -32,60 +80,120 @@ pub(super) async fn find(
     wait: Option<Duration>,
     view: View,
 ) -> Result<Found, Problem> {
-    find_by(call, name, wait, view, etag::of).await
+    find_by(call, name, wait, view, Validators::of).await
 }
 
-/// Like [`find`], for responses with another entity tag.
+/// Like [`find`], for responses with other validators.
 pub(super) async fn find_by(
     call: &Call,
     name: &OperationName,
     wait: Option<Duration>,
     view: View,
-    etag: fn(&Operation) -> String,
+    validators: fn(&Operation) -> Validators,
 ) -> Result<Found, Problem> {
     let (service, caller) = (call.service(), &call.caller);
-    let known = EntityTags::if_none_match(&call.parts.headers);
-    let document = match (wait, &known) {
+    let conditions = Conditions::of(&call.parts.headers)?;
+    let document = match (wait, &conditions.if_none_match) {
         (None, _) => service.get(caller, name, view).await?,
         (Some(wait), None) => service.wait(caller, name, wait, view).await?,
         (Some(wait), Some(known)) => {
-            let seen = |operation: &Operation| known.contain(&etag(operation));
+            let seen = |operation: &Operation| known.contain(&validators(operation).etag);
             service.wait_for_change(caller, name, seen, wait, view).await?
         }
     };
-    let is_known = known.is_some_and(|known| known.contain(&etag(&document.operation)));
-    Ok(Found { document, is_known })
+    let verdict = conditions.of_read(&validators(&document.operation));
+    Ok(Found { document, verdict })
 }
 
-/// The entity tags of `If-Match`, if the request has it.
-pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<EntityTags>, ServiceError> {
-    if !headers.contains_key(IF_MATCH) {
-        return Ok(None);
-    }
-    let rule = "must be entity tags such as \"3\", or *";
-    let tags = EntityTags::if_match(headers);
-    tags.map(Some).ok_or_else(|| ServiceError::invalid_field("If-Match", rule))
+/// The outcome of a read's preconditions for a representation with these validators.
+pub(super) fn judge(call: &Call, validators: &Validators) -> Result<Verdict, ServiceError> {
+    Ok(Conditions::of(&call.parts.headers)?.of_read(validators))
 }
 
-/// Refuses a change of an operation that is not at the revision of `If-Match`. Deletes and retries need no check at the
+/// Refuses a change of an operation for which the preconditions do not hold. Deletes and retries need no check at the
 /// commit, because a done operation has its last revision.
-pub(super) async fn require_match(
+pub(super) async fn require(
     call: &Call,
     name: &OperationName,
-    tags: Option<EntityTags>,
+    conditions: Conditions,
 ) -> Result<(), Problem> {
-    let Some(tags) = tags else { return Ok(()) };
-    let document = call.service().get(&call.caller, name, View::Basic).await?;
-    let revision = document.operation.life.revision;
-    if tags.name(revision) {
+    if conditions == Conditions::default() {
         return Ok(());
     }
-    let message = format!("{} is at revision {}", document.operation.id().name(), revision.0);
-    Err(ServiceError::new(Reason::PreconditionFailed, message).into())
+    let document = call.service().get(&call.caller, name, View::Basic).await?;
+    conditions.require(&document.operation)
+}
+
+/// 412.
+fn failed(operation: &Operation) -> Problem {
+    let message = format!("{} is at revision {}", operation.id().name(), operation.life.revision.0);
+    ServiceError::new(Reason::PreconditionFailed, message).into()
+}
+
+/// The preconditions of a request.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Conditions {
+    if_match: Option<EntityTags>,
+    if_unmodified_since: Option<SystemTime>,
+    if_none_match: Option<EntityTags>,
+    if_modified_since: Option<SystemTime>,
+}
+
+impl Conditions {
+    /// From a request. An unreadable `If-Match` is refused, because to ignore it could lose an update; other unreadable
+    /// fields are ignored.
+    pub(super) fn of(headers: &HeaderMap) -> Result<Self, ServiceError> {
+        let if_match = EntityTags::if_match(headers);
+        if if_match.is_none() && headers.contains_key(IF_MATCH) {
+            let rule = "must be entity tags such as \"3\", or *";
+            return Err(ServiceError::invalid_field("If-Match", rule));
+        }
+        let time = |name| headers.get(name).and_then(|field| date(field.to_str().ok()?));
+        Ok(Self {
+            if_match,
+            if_unmodified_since: time(IF_UNMODIFIED_SINCE),
+            if_none_match: EntityTags::if_none_match(headers),
+            if_modified_since: time(IF_MODIFIED_SINCE),
+        })
+    }
+
+    /// The outcome for a GET or HEAD (RFC 9110, section 13.2.2). `Range` and `If-Range` come after it.
+    fn of_read(&self, representation: &Validators) -> Verdict {
+        let Validators { etag, modified } = representation;
+        let is_wanted = match (&self.if_match, self.if_unmodified_since, modified) {
+            (Some(tags), ..) => tags.contain_strongly(etag),
+            (None, Some(time), Some(modified)) => *modified <= time,
+            _ => true,
+        };
+        let is_known = match (&self.if_none_match, self.if_modified_since, modified) {
+            (Some(tags), ..) => tags.contain(etag),
+            (None, Some(time), Some(modified)) => *modified <= time,
+            _ => false,
+        };
+        match (is_wanted, is_known) {
+            (false, _) => Verdict::Failed,
+            (true, true) => Verdict::NotModified,
+            (true, false) => Verdict::Proceed,
+        }
+    }
+
+    /// Refuses a change of the operation. It has no time of modification, so conditions about that do not apply.
+    pub(super) fn require(&self, operation: &Operation) -> Result<(), Problem> {
+        let is_named = |tags: &EntityTags| tags.name(operation.life.revision);
+        let is_excluded = |tags: &EntityTags| tags.contain(&etag::of(operation));
+        let holds = self.if_match.as_ref().is_none_or(is_named)
+            && !self.if_none_match.as_ref().is_some_and(is_excluded);
+        if holds { Ok(()) } else { Err(failed(operation)) }
+    }
+}
+
+/// The time of a field; `None` if it is unreadable.
+fn date(field: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(field).ok()
 }
 
 /// 304: the client's version is current.
-pub(super) fn not_modified(call: &Call, operation: &Operation) -> Response {
+fn not_modified(call: &Call, operation: &Operation) -> Response {
     let mut response = StatusCode::NOT_MODIFIED.into_response();
     about(&mut response, call, operation);
     of_request(&mut response, call);
@@ -99,125 +207,62 @@ pub(super) fn of_request(response: &mut Response, call: &Call) {
 }
 
 /// Whether a range may be applied to contents with that entity tag: there is no condition, or it holds. A date never
-/// does, because contents here have none.
+/// does, because a recorded one need not change with the contents.
 pub(super) fn range_applies(headers: &HeaderMap, etag: &str) -> bool {
     // A weak tag equals no other.
     let is_strong = etag.starts_with('"');
     headers.get(IF_RANGE).is_none_or(|field| is_strong && field.as_bytes() == etag.as_bytes())
 }
 
-/// The entity tags in a condition.
-#[derive(Debug, PartialEq)]
-pub(super) enum EntityTags {
-    Any,
-    /// The text between the quotes.
-    Listed(Vec<String>),
-}
-
-impl EntityTags {
-    /// From `If-None-Match`; an unreadable one is ignored. Weak tags are compared like strong ones.
-    pub(super) fn if_none_match(headers: &HeaderMap) -> Option<Self> {
-        Self::read(headers, IF_NONE_MATCH, |_weak| true)
-    }
-
-    /// From `If-Match`, where a weak tag matches nothing.
-    fn if_match(headers: &HeaderMap) -> Option<Self> {
-        Self::read(headers, IF_MATCH, |weak| !weak)
-    }
-
-    fn read(headers: &HeaderMap, name: HeaderName, counts: fn(bool) -> bool) -> Option<Self> {
-        let mut tags = Vec::new();
-        let mut fields = headers.get_all(name).iter().peekable();
-        fields.peek()?;
-        for field in fields {
-            let mut rest = field.to_str().ok()?.trim();
-            if rest == "*" {
-                return Some(Self::Any);
-            }
-            while !rest.is_empty() {
-                let opaque = rest.strip_prefix("W/");
-                let quoted = opaque.unwrap_or(rest).strip_prefix('"')?;
-                let (tag, behind) = quoted.split_once('"')?;
-                tags.extend(counts(opaque.is_some()).then(|| tag.to_owned()));
-                let behind = behind.trim_start();
-                if !behind.is_empty() && !behind.starts_with(',') {
-                    return None;
-                }
-                rest = behind.trim_start_matches([',', ' ', '\t']);
-            }
-        }
-        Some(Self::Listed(tags))
-    }
-
-    /// Whether the entity tag is listed, weak or not.
-    fn contain(&self, etag: &str) -> bool {
-        let opaque = etag.trim_start_matches("W/").trim_matches('"');
-        match self {
-            Self::Any => true,
-            Self::Listed(tags) => tags.iter().any(|tag| tag == opaque),
-        }
-    }
-
-    /// Whether one of the tags has that revision.
-    fn name(&self, revision: Revision) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Listed(tags) => tags.iter().any(|tag| etag::is_of(tag, revision)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
+    use http::header::IF_NONE_MATCH;
+    use http::{HeaderName, HeaderValue};
 
     use super::*;
 
-    fn tags(fields: &[&'static str]) -> Option<EntityTags> {
-        let fields = fields.iter().map(|field| HeaderValue::from_static(field));
-        EntityTags::if_none_match(&fields.map(|field| (IF_NONE_MATCH, field)).collect())
-    }
-
     #[test]
-    fn tags_are_read_as_the_rfc_has_them() {
-        let listed = |tags: &[&str]| {
-            Some(EntityTags::Listed(tags.iter().map(|tag| (*tag).to_owned()).collect()))
-        };
-        assert_eq!(tags(&[]), None);
-        assert_eq!(tags(&[" * "]), Some(EntityTags::Any));
-        assert_eq!(tags(&["\"3\""]), listed(&["3"]));
-        assert_eq!(tags(&["W/\"3\", \"a,b\" ,, \"\""]), listed(&["3", "a,b", ""]));
-        assert_eq!(tags(&["\"1\"", "\"2\""]), listed(&["1", "2"]));
-        for malformed in ["3", "\"3", "w/\"3\"", "\"3\" \"4\"", "\"3\", *"] {
-            assert_eq!(tags(&[malformed]), None, "{malformed}");
+    fn conditions_are_evaluated_in_the_order_of_the_rfc() {
+        use Verdict::{Failed, NotModified, Proceed};
+        let (old, now, new) = (
+            "Sun, 22 Nov 2026 00:00:00 GMT",
+            "Mon, 23 Nov 2026 00:00:00 GMT",
+            "Tue, 24 Nov 2026 00:00:00 GMT",
+        );
+        let cases: [(&[(HeaderName, &'static str)], Verdict); 16] = [
+            (&[], Proceed),
+            (&[(IF_MATCH, "\"3\"")], Proceed),
+            (&[(IF_MATCH, "*")], Proceed),
+            (&[(IF_MATCH, "\"9\"")], Failed),
+            (&[(IF_MATCH, "W/\"3\"")], Failed),
+            (&[(IF_MATCH, "\"9\""), (IF_NONE_MATCH, "\"3\"")], Failed),
+            (&[(IF_MATCH, "\"3\""), (IF_NONE_MATCH, "\"3\"")], NotModified),
+            (&[(IF_MATCH, "\"3\""), (IF_UNMODIFIED_SINCE, old)], Proceed),
+            (&[(IF_UNMODIFIED_SINCE, old)], Failed),
+            (&[(IF_UNMODIFIED_SINCE, now)], Proceed),
+            (&[(IF_UNMODIFIED_SINCE, old), (IF_NONE_MATCH, "\"3\"")], Failed),
+            (&[(IF_NONE_MATCH, "\"9\""), (IF_MODIFIED_SINCE, new)], Proceed),
+            (&[(IF_MODIFIED_SINCE, new)], NotModified),
+            (&[(IF_MODIFIED_SINCE, now)], NotModified),
+            (&[(IF_MODIFIED_SINCE, old)], Proceed),
+            (&[(IF_MODIFIED_SINCE, "yesterday"), (IF_UNMODIFIED_SINCE, "1")], Proceed),
+        ];
+        for (fields, verdict) in cases {
+            let headers =
+                fields.iter().map(|(name, field)| (name.clone(), HeaderValue::from_static(field)));
+            let conditions = Conditions::of(&headers.collect()).unwrap();
+            let validators = Validators { etag: "\"3\"".to_owned(), modified: date(now) };
+            assert_eq!(conditions.of_read(&validators), verdict, "{fields:?}");
+            // Without a time of modification, conditions about it do not apply.
+            if !fields.iter().any(|(_, field)| field.contains('"') || *field == "*") {
+                let timeless = Validators { modified: None, ..validators };
+                assert_eq!(conditions.of_read(&timeless), Proceed, "{fields:?}");
+            }
         }
-    }
-
-    #[test]
-    fn tags_contain_others_weakly() {
-        let contain = |field| tags(&[field]).is_some_and(|tags| tags.contain("\"3\""));
-        assert!(contain("*") && contain("\"3\"") && contain("\"1\", W/\"3\""));
-        assert!(!contain("\"33\"") && !contain("\"03\"") && !contain("\"\""));
-        assert!(!contain("\"3-a1\""));
-        assert!(tags(&["\"v7\""]).is_some_and(|tags| tags.contain("W/\"v7\"")));
-    }
-
-    #[test]
-    fn a_revision_is_named_whatever_the_progress() {
-        let name = |field| tags(&[field]).is_some_and(|tags| tags.name(Revision(3)));
-        assert!(name("*") && name("\"3\"") && name("\"3-0a1b\""));
-        assert!(!name("\"2-3\"") && !name("\"33\"") && !name("\"-3\"") && !name("\"\""));
-    }
-
-    #[test]
-    fn changes_are_for_strong_tags() {
-        let tags = |field| {
-            let headers = [(IF_MATCH, HeaderValue::from_static(field))].into_iter().collect();
-            EntityTags::if_match(&headers)
-        };
-        assert_eq!(tags("W/\"3\", \"4\""), Some(EntityTags::Listed(vec!["4".to_owned()])));
-        assert_eq!(tags("*"), Some(EntityTags::Any));
-        assert_eq!(tags("3"), None);
+        let weak = Validators { etag: "W/\"3\"".to_owned(), modified: None };
+        let headers = [(IF_MATCH, HeaderValue::from_static("\"3\""))];
+        let conditions = Conditions::of(&headers.into_iter().collect()).unwrap();
+        assert_eq!(conditions.of_read(&weak), Failed);
     }
 
     #[test]

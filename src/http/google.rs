@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::conditional;
+use super::conditional::{self, Conditions, Found};
 use super::documents::{self, Answer};
 use super::operations::same_name;
 use super::problem::{Problem, http_status};
@@ -22,9 +22,14 @@ use crate::wire::google;
 pub(super) async fn get(mut call: Call) -> Answer {
     let (name, found) = call.finish_path();
     let name = found.settle(name)?;
-    let document = call.service().get(&call.caller, &name, View::Result).await?;
+    let Found { document, verdict } = conditional::find(&call, &name, None, View::Result).await?;
+    if let Some(response) = verdict.instead(&call, &document.operation)? {
+        return Ok(response);
+    }
     let document = call.service().with_result(document, google::MAX_RESPONSE_BYTES).await?;
-    Ok(documents::json(StatusCode::OK, &operation(&call, &document)?))
+    let mut response = documents::json(StatusCode::OK, &operation(&call, &document)?);
+    documents::about(&mut response, &call, &document.operation);
+    Ok(response)
 }
 
 /// `GET …/operations`: a page.
@@ -63,12 +68,12 @@ pub(super) async fn list(mut call: Call) -> Answer {
 /// `POST …/operations/{id}:cancel`.
 pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
     let (name, mut found) = call.finish_path();
-    let tags = found.take(conditional::if_match(&call.parts.headers));
+    let conditions = found.take(Conditions::of(&call.parts.headers));
     let request: Option<longrunning::CancelOperationRequest> =
         call.optional_message(body, &mut found).await?;
     found.take(same_name(name.as_ref(), &request.unwrap_or_default().name));
-    let (name, tags) = found.settle(name.zip(tags))?;
-    conditional::require_match(&call, &name, tags).await?;
+    let (name, conditions) = found.settle(name.zip(conditions))?;
+    conditional::require(&call, &name, conditions).await?;
     call.service().cancel(&call.caller, &name, String::new()).await?;
     Ok(documents::json(StatusCode::OK, &json!({})))
 }
@@ -76,9 +81,9 @@ pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
 /// `DELETE …/operations/{id}`.
 pub(super) async fn delete(mut call: Call) -> Answer {
     let (name, mut found) = call.finish_path();
-    let tags = found.take(conditional::if_match(&call.parts.headers));
-    let (name, tags) = found.settle(name.zip(tags))?;
-    conditional::require_match(&call, &name, tags).await?;
+    let conditions = found.take(Conditions::of(&call.parts.headers));
+    let (name, conditions) = found.settle(name.zip(conditions))?;
+    conditional::require(&call, &name, conditions).await?;
     call.service().delete(&call.caller, &name).await?;
     Ok(documents::json(StatusCode::OK, &json!({})))
 }

@@ -5,7 +5,7 @@ use axum::response::IntoResponse;
 use http::StatusCode;
 
 use super::call::Call;
-use super::conditional::{self, Found, not_modified};
+use super::conditional::{self, Conditions, Found};
 use super::documents::{self, Answer, page_of};
 use super::submission::{self, Face};
 use crate::proto::v1;
@@ -45,13 +45,13 @@ pub(super) async fn get(mut call: Call) -> Answer {
     let view = call.take_view(View::Full);
     let (name, found) = call.finish_path();
     let name = found.settle(name)?;
-    let Found { document, is_known } = conditional::find(&call, &name, wait, view).await?;
+    let Found { document, verdict } = conditional::find(&call, &name, wait, view).await?;
     let (links, id) = (call.links(), document.operation.id());
     let (status, location) = if document.operation.is_done() {
         // Conditions apply to 2xx answers only; the redirect is sent even if the ETag matches.
         (StatusCode::SEE_OTHER, links.result(id))
-    } else if is_known {
-        return Ok(not_modified(&call, &document.operation));
+    } else if let Some(response) = verdict.instead(&call, &document.operation)? {
+        return Ok(response);
     } else {
         (StatusCode::ACCEPTED, links.operation(id))
     };
@@ -65,9 +65,9 @@ pub(super) async fn status(mut call: Call) -> Answer {
     let wait = call.take_wait();
     let (name, found) = call.finish_path();
     let name = found.settle(name)?;
-    let Found { document, is_known } = conditional::find(&call, &name, wait, View::Basic).await?;
-    if is_known {
-        return Ok(not_modified(&call, &document.operation));
+    let Found { document, verdict } = conditional::find(&call, &name, wait, View::Basic).await?;
+    if let Some(response) = verdict.instead(&call, &document.operation)? {
+        return Ok(response);
     }
     let mut response = documents::json(StatusCode::OK, &documents::status(&call, &document)?);
     documents::about(&mut response, &call, &document.operation);
@@ -79,13 +79,13 @@ pub(super) async fn status(mut call: Call) -> Answer {
 pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
     let (name, mut found) = call.finish_path();
     let call = &call;
-    let tags = found.take(conditional::if_match(&call.parts.headers));
+    let conditions = found.take(Conditions::of(&call.parts.headers));
     let request = call.optional_message(body, &mut found).await?;
     let v1::CancelOperationRequest { name: in_body, reason } = request.unwrap_or_default();
     found.take(same_name(name.as_ref(), &in_body));
     let reason = found.take(decode::reason("reason", reason));
-    let ((name, tags), reason) = found.settle(name.zip(tags).zip(reason))?;
-    conditional::require_match(call, &name, tags).await?;
+    let ((name, conditions), reason) = found.settle(name.zip(conditions).zip(reason))?;
+    conditional::require(call, &name, conditions).await?;
     let document = call.service().cancel(&call.caller, &name, reason).await?;
     changed(call, &document)
 }
@@ -103,12 +103,12 @@ fn changed(call: &Call, document: &Document) -> Answer {
 pub(super) async fn run(mut call: Call, body: Body) -> Answer {
     let (name, mut found) = call.finish_path();
     let call = &call;
-    let tags = found.take(conditional::if_match(&call.parts.headers));
+    let conditions = found.take(Conditions::of(&call.parts.headers));
     let request = call.optional_message(body, &mut found).await?;
     let v1::RunOperationRequest { name: in_body } = request.unwrap_or_default();
     found.take(same_name(name.as_ref(), &in_body));
-    let (name, tags) = found.settle(name.zip(tags))?;
-    conditional::require_match(call, &name, tags).await?;
+    let (name, conditions) = found.settle(name.zip(conditions))?;
+    conditional::require(call, &name, conditions).await?;
     changed(call, &call.service().run_now(&call.caller, &name).await?)
 }
 
@@ -116,13 +116,13 @@ pub(super) async fn run(mut call: Call, body: Body) -> Answer {
 pub(super) async fn retry(mut call: Call, body: Body) -> Answer {
     let (name, mut found) = call.finish_path();
     let call = &call;
-    let tags = found.take(conditional::if_match(&call.parts.headers));
+    let conditions = found.take(Conditions::of(&call.parts.headers));
     let request = call.optional_message(body, &mut found).await?;
     let v1::RetryOperationRequest { name: in_body, idempotency_key } = request.unwrap_or_default();
     found.take(same_name(name.as_ref(), &in_body));
     let key = found.take(call.idempotency_key(&idempotency_key));
-    let ((name, tags), key) = found.settle(name.zip(tags).zip(key))?;
-    conditional::require_match(call, &name, tags).await?;
+    let ((name, conditions), key) = found.settle(name.zip(conditions).zip(key))?;
+    conditional::require(call, &name, conditions).await?;
     let submitted = call.service().retry(&call.caller, &name, key, None).await?;
     submission::answer(call, submitted, Face::Own).await
 }
@@ -143,9 +143,9 @@ pub(super) fn same_name(
 /// `DELETE …/{id}`.
 pub(super) async fn delete(mut call: Call) -> Answer {
     let (name, mut found) = call.finish_path();
-    let tags = found.take(conditional::if_match(&call.parts.headers));
-    let (name, tags) = found.settle(name.zip(tags))?;
-    conditional::require_match(&call, &name, tags).await?;
+    let conditions = found.take(Conditions::of(&call.parts.headers));
+    let (name, conditions) = found.settle(name.zip(conditions))?;
+    conditional::require(&call, &name, conditions).await?;
     call.service().delete(&call.caller, &name).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

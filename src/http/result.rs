@@ -5,7 +5,7 @@ use http::StatusCode;
 use http::header::ETAG;
 
 use super::call::Call;
-use super::conditional::{self, Found, not_modified};
+use super::conditional::{self, Found, Validators, Verdict};
 use super::documents::{self, Answer};
 use super::etag;
 use super::headers::{ERRORS, WARNINGS};
@@ -22,11 +22,10 @@ pub(super) async fn get(mut call: Call) -> Answer {
     let wait = call.take_wait();
     let (name, found) = call.finish_path();
     let name = found.settle(name)?;
-    let found = conditional::find_by(&call, &name, wait, View::Basic, etag::of_result).await?;
-    let Found { document, is_known } = found;
-    if is_known && !has_failed(&document.operation) {
-        let mut response = not_modified(&call, &document.operation);
-        tag(&mut response, &document.operation)?;
+    let validators = Validators::of_result;
+    let found = conditional::find_by(&call, &name, wait, View::Basic, validators).await?;
+    let Found { document, verdict } = found;
+    if let Some(response) = instead(&call, verdict, &document.operation)? {
         return Ok(response);
     }
     let mut response = of(&call, &name, &document).await?;
@@ -34,12 +33,30 @@ pub(super) async fn get(mut call: Call) -> Answer {
     Ok(response)
 }
 
-/// Whether the response is an error; conditions apply only to successes (RFC 9110, section 13.2.1).
-fn has_failed(operation: &Operation) -> bool {
-    matches!(
+/// The response in place of the outcome, if the client's conditions ask for it. They apply only to successes (RFC 9110,
+/// section 13.2.1).
+pub(super) fn instead(
+    call: &Call,
+    verdict: Verdict,
+    operation: &Operation,
+) -> Result<Option<Response>, Problem> {
+    if !is_success(operation) {
+        return Ok(None);
+    }
+    let Some(mut response) = verdict.instead(call, operation)? else { return Ok(None) };
+    tag(&mut response, operation)?;
+    Ok(Some(response))
+}
+
+/// Whether the outcome is a response of 2xx. A recorded status of 0 is that of a request.
+fn is_success(operation: &Operation) -> bool {
+    let recorded = operation.result().and_then(|result| result.http.as_deref());
+    let is_recorded_failure = recorded.is_some_and(|it| !matches!(it.status, 0 | 200..=299));
+    let has_failed = matches!(
         operation.life.state,
         State::Done { outcome: Outcome::Failed { .. } | Outcome::Cancelled { .. }, .. }
-    )
+    );
+    !has_failed && !is_recorded_failure
 }
 
 /// The outcome of a done operation; otherwise 202 with the URL to poll.

@@ -249,9 +249,9 @@ fn get() -> Route {
         "Answers the operation as it is, and where its result is",
         |call, _| Box::pin(operations::get(call)),
     )
-    .takes(&["id", "wait", "view", "Prefer", "If-None-Match"])
+    .takes(&["id", "wait", "view", "Prefer", "If-Match", "If-None-Match"])
     .answers(not_modified(answers))
-    .refuses(&of_one(&[]))
+    .refuses(&of_one(&[PreconditionFailed]))
 }
 
 fn not_modified(answers: Answers) -> Answers {
@@ -265,7 +265,7 @@ fn delete() -> Route {
     Route::new("delete", OPERATION, "deleteOperation", about, |call, _| {
         Box::pin(operations::delete(call))
     })
-    .takes(&["id", "If-Match"])
+    .takes(&["id", "If-Match", "If-None-Match"])
     .answers(answers)
     .refuses(&of_one(&[OperationNotDone, OriginRefused, PreconditionFailed]))
 }
@@ -282,7 +282,7 @@ fn cancel() -> Route {
         "Asks for the operation to be cancelled",
         |call, body| Box::pin(operations::cancel(call, body)),
     )
-    .takes(&["id", "If-Match", "Content-Encoding.document"])
+    .takes(&["id", "If-Match", "If-None-Match", "Content-Encoding.document"])
     .body(JSON, &refer("CancelOperationRequest"), false)
     .answers(answers)
     .refuses(&of_one(&CHANGE))
@@ -301,7 +301,7 @@ fn run() -> Route {
         "Starts an operation that is put off as soon as a worker has room",
         |call, body| Box::pin(operations::run(call, body)),
     )
-    .takes(&["id", "If-Match", "Content-Encoding.document"])
+    .takes(&["id", "If-Match", "If-None-Match", "Content-Encoding.document"])
     .body(JSON, &refer("RunOperationRequest"), false)
     .answers(answers)
     .refuses(&of_one(&CHANGE))
@@ -318,7 +318,14 @@ fn retry() -> Route {
         "Submits the input of an operation that is done again",
         |call, body| Box::pin(operations::retry(call, body)),
     )
-    .takes(&["id", "Prefer", "Idempotency-Key", "If-Match", "Content-Encoding.document"])
+    .takes(&[
+        "id",
+        "Prefer",
+        "Idempotency-Key",
+        "If-Match",
+        "If-None-Match",
+        "Content-Encoding.document",
+    ])
     .body(JSON, &refer("RetryOperationRequest"), false)
     .answers(submitted())
     .refuses(&of_one(&[&SUBMISSION[..], &more].concat()))
@@ -334,9 +341,9 @@ fn status() -> Route {
         "Answers the status document, whatever the state",
         |call, _| Box::pin(operations::status(call)),
     )
-    .takes(&["id", "wait", "Prefer", "If-None-Match"])
+    .takes(&["id", "wait", "Prefer", "If-Match", "If-None-Match"])
     .answers(not_modified(answers))
-    .refuses(&of_one(&[]))
+    .refuses(&of_one(&[PreconditionFailed]))
 }
 
 fn outcome() -> Route {
@@ -374,18 +381,18 @@ fn outcome() -> Route {
         "Answers the outcome, as a synchronous call would have",
         |call, _| Box::pin(result::get(call)),
     )
-    .takes(&["id", "wait", "Prefer", "If-None-Match", "Range", "If-Range"])
+    .takes(&["id", "wait", "Prefer", "If-Match", "If-None-Match", "Range", "If-Range"])
     .answers(not_modified(answers))
-    .refuses(&[RangeNotSatisfiable])
+    .refuses(&[RangeNotSatisfiable, PreconditionFailed])
     .may_refuse(&of_one(&[DataLoss]))
 }
 
 fn payload() -> Route {
     let (path, about) = ("/v1/operations/{id}/input", "Answers the input, as it came");
     Route::new("get", path, "getInput", about, |call, _| Box::pin(input::get(call)))
-        .takes(&["id", "Range", "If-Range"])
-        .answers(contents_of_input())
-        .refuses(&of_one(&[RangeNotSatisfiable, DataLoss]))
+        .takes(&["id", "If-Match", "If-None-Match", "Range", "If-Range"])
+        .answers(not_modified(contents_of_input()))
+        .refuses(&of_one(&[RangeNotSatisfiable, PreconditionFailed, DataLoss]))
 }
 
 fn contents_of_input() -> Answers {

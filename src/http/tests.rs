@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use http::header::{
     ACCEPT, ACCESS_CONTROL_REQUEST_METHOD, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap,
-    HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_RANGE, ORIGIN, RANGE, TRANSFER_ENCODING,
+    HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+    IF_UNMODIFIED_SINCE, ORIGIN, RANGE, TRANSFER_ENCODING,
 };
 use http::request::Parts;
 use http::{Method, Request, Uri, Version};
@@ -20,7 +21,7 @@ use super::{
 use crate::wire::decode::operation_name;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-const FIELDS: [HeaderName; 15] = [
+const FIELDS: [HeaderName; 17] = [
     ACCEPT,
     ACCESS_CONTROL_REQUEST_METHOD,
     CONTENT_ENCODING,
@@ -28,8 +29,10 @@ const FIELDS: [HeaderName; 15] = [
     HOST,
     HeaderName::from_static("idempotency-key"),
     IF_MATCH,
+    IF_MODIFIED_SINCE,
     IF_NONE_MATCH,
     IF_RANGE,
+    IF_UNMODIFIED_SINCE,
     LAST_EVENT_ID,
     ORIGIN,
     HeaderName::from_static("prefer"),
@@ -51,8 +54,7 @@ fn read(parts: &Parts) {
     if let Ok(key) = headers::idempotency_key(fields) {
         assert_eq!(key.is_empty(), !fields.contains_key("idempotency-key"));
     }
-    let _ = conditional::if_match(fields);
-    let _ = conditional::EntityTags::if_none_match(fields);
+    let _ = conditional::Conditions::of(fields);
     let _ = conditional::range_applies(fields, "\"3\"");
     let _ = coding::Coding::of_document(fields);
     let _ = event_stream::is_wanted(fields);

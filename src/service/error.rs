@@ -131,7 +131,8 @@ reasons! {
     PermissionDenied = "PERMISSION_DENIED", 7, 403, "Not permitted";
     /// A page of another site asked for a change; `--cors-origin` allows it (HTTP only).
     OriginRefused = "ORIGIN_REFUSED", 7, 403, "Origin refused";
-    /// The operation is not at the revision that `If-Match` names. Look again, then decide (HTTP only).
+    /// The operation is not at the revision that `If-Match` names, or is what `If-None-Match` excludes. Look again, then
+    /// decide (HTTP only).
     PreconditionFailed = "PRECONDITION_FAILED", 9, 412, "Precondition failed";
     /// The request names a host that is not this server's; `--allowed-host` adds the name (HTTP only).
     HostRefused = "HOST_REFUSED", 7, 421, "Host refused";

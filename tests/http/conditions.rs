@@ -6,6 +6,9 @@ use longrun::operation::{HttpEnvelope, HttpHeader, Progress, Timestamp};
 
 use crate::support::{JSON, Server, csv};
 
+const OLD: &str = "Sun, 22 Nov 2026 00:00:00 GMT";
+const NOW: &str = "Mon, 23 Nov 2026 00:00:00 GMT";
+
 #[tokio::test]
 async fn who_knows_the_revision_is_told_so() {
     let server = Server::start().await;
@@ -209,4 +212,73 @@ async fn a_result_is_fetched_in_parts() {
     let head = server.ask("HEAD", &url, &[("range", "bytes=0-1")], "").await.expect(200);
     assert_eq!((head.header("content-length"), head.body.len()), ("5", 0));
     assert_eq!(head.header("accept-ranges"), "bytes");
+}
+
+#[tokio::test]
+async fn what_a_client_does_not_want_is_not_sent() {
+    let server = Server::start().await;
+    let path = server.submit("m").await;
+    let ask = async |method: &str, url: &str, headers: &[(&str, &str)]| {
+        server.ask(method, url, headers, "").await
+    };
+    for url in [path.clone(), format!("{path}/status"), format!("{path}/result")] {
+        for other in ["\"9\"", "W/\"1\""] {
+            let refused = ask("GET", &url, &[("if-match", other)]).await;
+            refused.problem(412, "PRECONDITION_FAILED");
+        }
+        ask("GET", &url, &[("if-match", "1")]).await.problem(400, "INVALID_ARGUMENT");
+        for same in ["\"1\"", "*"] {
+            assert_ne!(ask("GET", &url, &[("if-match", same)]).await.status, 412, "{url} {same}");
+        }
+        let both = [("if-match", "\"1\""), ("if-none-match", "\"1\"")];
+        ask("GET", &url, &both).await.expect(304);
+    }
+    server.work("m").await.complete(Some(csv())).await;
+    let result = format!("{path}/result");
+    let range = ("range", "bytes=0-3");
+    let refused = ask("GET", &result, &[range, ("if-match", "\"9\"")]).await;
+    refused.problem(412, "PRECONDITION_FAILED");
+    ask("HEAD", &result, &[range, ("if-match", "\"9\"")]).await.expect(412);
+    let both = [range, ("if-match", "\"9\""), ("if-none-match", "\"3\"")];
+    ask("GET", &result, &both).await.problem(412, "PRECONDITION_FAILED");
+    ask("GET", &result, &[range, ("if-match", "\"3\"")]).await.expect(206);
+    // There is no date to compare.
+    ask("GET", &result, &[("if-unmodified-since", OLD)]).await.expect(200);
+    // A redirect is no answer that a condition could refuse.
+    ask("GET", &path, &[("if-match", "\"9\"")]).await.expect(303);
+
+    let input = format!("{path}/input");
+    let known = ask("GET", &input, &[("if-none-match", "\"1\"")]).await.expect(304);
+    assert_eq!(known.header("etag"), "\"1\"");
+    ask("GET", &input, &[("if-match", "\"2\"")]).await.problem(412, "PRECONDITION_FAILED");
+
+    for tags in ["*", "\"1\", \"3\""] {
+        let refused = ask("DELETE", &path, &[("if-none-match", tags)]).await;
+        refused.problem(412, "PRECONDITION_FAILED");
+    }
+    ask("DELETE", &path, &[("if-none-match", "\"1\"")]).await.expect(204);
+    let failed = server.submit("f").await;
+    let cancel = format!("{failed}:cancel");
+    ask("POST", &cancel, &[("if-none-match", "*")]).await.problem(412, "PRECONDITION_FAILED");
+    ask("POST", &cancel, &[]).await.expect(200);
+    let wanted = [("if-match", "\"9\"")];
+    ask("GET", &format!("{failed}/result"), &wanted).await.problem(499, "CANCELLED");
+}
+
+#[tokio::test]
+async fn a_recorded_date_is_compared() {
+    let server = Server::start().await;
+    let url = format!("{}/result", server.submit("d").await);
+    let headers = vec![HttpHeader { name: "last-modified".to_owned(), value: NOW.into() }];
+    let envelope = HttpEnvelope { status: 200, headers, ..HttpEnvelope::default() };
+    server.work("d").await.complete(Some(csv().within(envelope))).await;
+    for (field, time, status) in [
+        ("if-modified-since", OLD, 200),
+        ("if-modified-since", NOW, 304),
+        ("if-unmodified-since", OLD, 412),
+        ("if-unmodified-since", NOW, 200),
+    ] {
+        let answer = server.ask("GET", &url, &[(field, time)], "").await;
+        assert_eq!(answer.status, status, "{field} {time}");
+    }
 }

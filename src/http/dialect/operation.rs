@@ -6,7 +6,7 @@ use http::StatusCode;
 use http::header::ETAG;
 
 use super::super::call::Call;
-use super::super::conditional::{self, Found};
+use super::super::conditional::{self, Conditions, Found, Validators, Verdict};
 use super::super::documents::{self, Answer};
 use super::super::problem::Problem;
 use super::super::result;
@@ -31,6 +31,7 @@ fn check(
     action: Action,
 ) -> Result<Option<Duration>, ServiceError> {
     let mut found = visit.violations();
+    found.take(Conditions::of(&call.parts.headers));
     let mut in_query = None;
     match action {
         Action::Read => in_query = found.take(self::in_query(visit)).flatten(),
@@ -63,23 +64,38 @@ pub(super) async fn answer(
             let found = read(&call, &name, document, wait, view).await?;
             Acted { name, found, dismissed: None }
         }
-        action => act(&call, visit, action, name, document, view).await?,
+        action => {
+            Conditions::of(&call.parts.headers)?.require(&document.operation)?;
+            act(&call, visit, action, name, document, view).await?
+        }
     };
-    let Acted { name, found: Found { document, is_known }, dismissed } = acted;
+    let Acted { name, found: Found { document, verdict }, dismissed } = acted;
     let document = with_request(call.service(), document, route.needs).await?;
     let mut subject = subject(&call, &name, &document, route.needs).await?;
     subject.dismissed = dismissed;
     let answered = visit.answer(&call, route, About::Operation(&subject))?;
     let mut response = match answered {
-        Answered::Replay => replay(&call, visit, &name, &document).await?,
+        Answered::Replay => {
+            if action == Action::Read {
+                let verdict =
+                    conditional::judge(&call, &Validators::of_result(&document.operation))?;
+                if let Some(response) = result::instead(&call, verdict, &document.operation)? {
+                    return Ok(response);
+                }
+            }
+            replay(&call, visit, &name, &document).await?
+        }
         Answered::Events(head, told) => {
             return events::answer(&call, visit, told, head, document).await;
         }
         Answered::Document(rendered) => {
             let mut response = visit::response(rendered, StatusCode::OK)?;
             // Conditions apply only to successes.
-            if is_known && !route.needs.history && response.status().is_success() {
-                return Ok(conditional::not_modified(&call, &document.operation));
+            if !route.needs.history
+                && response.status().is_success()
+                && let Some(response) = verdict.instead(&call, &document.operation)?
+            {
+                return Ok(response);
             }
             if matches!(action, Action::Read | Action::Retry) {
                 visit::keep(&mut response, |response| {
@@ -145,7 +161,7 @@ async fn act(
             acted = with_contents(call, &acted_on, retried.document, view).await?;
         }
     }
-    let found = Found { document: acted, is_known: false };
+    let found = Found { document: acted, verdict: Verdict::Proceed };
     Ok(Acted { name: acted_on, found, dismissed })
 }
 
@@ -174,9 +190,9 @@ async fn read(
     wait: Option<Duration>,
     view: View,
 ) -> Result<Found, Problem> {
-    let is_conditional = call.parts.headers.contains_key(http::header::IF_NONE_MATCH);
-    if wait.is_none() && !is_conditional {
-        return Ok(Found { document, is_known: false });
+    if wait.is_none() {
+        let verdict = conditional::judge(call, &Validators::of(&document.operation))?;
+        return Ok(Found { document, verdict });
     }
     conditional::find(call, name, wait, view).await
 }

@@ -238,12 +238,12 @@ fn in_header() -> Parameters {
         ("Idempotency-Key", key, pattern(KEY)),
         (
             "If-None-Match",
-            "304 if the client has this; with a wait, until there is something else.",
+            "304 if the client has this; with a wait, until there is something else. Of a change: 412.",
             text(),
         ),
         (
             "If-Match",
-            "Only if the operation is at this revision, whatever its progress; else 412.",
+            "Only if this is the ETag, or, of a change, its revision, whatever the progress; else 412.",
             text(),
         ),
         ("Content-Encoding", "What the input is coded with; kept with it.", pattern(CODINGS)),

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::google;
 use super::super::openapi::answers::{Answers, JSON, refer};
 use super::super::route::Route;
-use super::{ANY, CHANGE, of_one};
+use super::{ANY, CHANGE, not_modified, of_one};
 use crate::service::Reason::{
     DataLoss, ListTimeout, OperationNotDone, OperationNotFound, OriginRefused, PreconditionFailed,
     Unsupported,
@@ -27,7 +27,9 @@ pub(super) fn all() -> [Route; 4] {
     let done =
         || Answers::default().empty("200", "Done.", &[]).also("200", JSON, &json!({"const": {}}));
     let page = as_json("A page.", "GoogleLongrunningListOperationsResponse");
-    let operation = as_json("The operation.", "GoogleLongrunningOperation");
+    let about = ["ETag", "Retry-After?"];
+    let operation =
+        Answers::default().json("200", "The operation.", &about, "GoogleLongrunningOperation");
     [
         Route::new(
             "get",
@@ -47,10 +49,10 @@ pub(super) fn all() -> [Route; 4] {
             "google.longrunning.Operations.GetOperation",
             |call, _| Box::pin(google::get(call)),
         )
-        .takes(&["tenant", "id"])
-        .answers(operation)
+        .takes(&["tenant", "id", "If-Match", "If-None-Match"])
+        .answers(not_modified(operation))
         .for_google()
-        .refuses(&of_one(&[DataLoss])),
+        .refuses(&of_one(&[DataLoss, PreconditionFailed])),
         Route::new(
             "delete",
             ONE,
@@ -58,7 +60,7 @@ pub(super) fn all() -> [Route; 4] {
             "google.longrunning.Operations.DeleteOperation",
             |call, _| Box::pin(google::delete(call)),
         )
-        .takes(&["tenant", "id", "If-Match"])
+        .takes(&["tenant", "id", "If-Match", "If-None-Match"])
         .answers(done())
         .for_google()
         .refuses(&of_one(&[OperationNotDone, OriginRefused, PreconditionFailed])),
@@ -69,7 +71,7 @@ pub(super) fn all() -> [Route; 4] {
             "google.longrunning.Operations.CancelOperation",
             |call, body| Box::pin(google::cancel(call, body)),
         )
-        .takes(&["tenant", "id", "If-Match", "Content-Encoding.document"])
+        .takes(&["tenant", "id", "If-Match", "If-None-Match", "Content-Encoding.document"])
         .body(JSON, &refer("GoogleLongrunningCancelOperationRequest"), false)
         .answers(done())
         .for_google()
