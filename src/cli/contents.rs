@@ -24,6 +24,11 @@ impl To {
         self.output.as_deref().filter(|path| path.as_os_str() != "-")
     }
 
+    /// Whether the contents go to stdout.
+    pub(super) fn is_stdout(&self) -> bool {
+        self.file().is_none()
+    }
+
     /// Refuses JSON where stdout is taken.
     pub(super) fn check(&self, out: &Output) -> Result<(), Usage> {
         match out.is_json() && self.file().is_none() {

@@ -3,13 +3,18 @@
 
 use std::error::Error;
 use std::io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::Exit;
 use super::paint::Paint;
 use crate::service::code_name;
+
+/// How often a command that waits looks whether its reader is still there.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The reader of stdout went away.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +118,36 @@ impl Output {
             self.note(&Paint::new(true).dim(text));
         }
     }
+}
+
+/// Does `work`, which will write to stdout, unless the reader of stdout goes away first: `longrun watch NAME | head -1`
+/// ends at once and not with the next event.
+pub(super) async fn while_read<T>(
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = reader_gone() => Err(ReaderGone.into()),
+    }
+}
+
+/// Completes when the reader of stdout has gone away.
+async fn reader_gone() {
+    let mut looks = tokio::time::interval(LOOK);
+    while !is_reader_gone() {
+        looks.tick().await;
+    }
+}
+
+/// Whether a pipe, socket or terminal at stdout has no other end. A file never has one, and is never without it.
+fn is_reader_gone() -> bool {
+    let stdout = stdout();
+    // These are reported without being asked for.
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    let mut polled = [PollFd::new(&stdout, PollFlags::empty())];
+    let at_once = Timespec::default();
+    poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().intersects(gone)
 }
 
 /// Whether the terminal can only take lines.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::contents::To;
-use super::output::{Ended, Output};
+use super::output::{Ended, Output, while_read};
 use super::remote::Remote;
 use super::{Exit, completions};
 use super::{describe, wait};
@@ -64,7 +64,12 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     for name in remote.names(&names).await? {
         if let Some(limit) = wait {
             let client = remote.patient();
-            match wait::until_done(&name, client.wait(&name, limit), remote, out).await? {
+            let waiting = wait::until_done(&name, client.wait(&name, limit), remote, out);
+            let waited = match to.is_stdout() {
+                true => while_read(waiting).await?,
+                false => waiting.await?,
+            };
+            match waited {
                 Ok(operation) if operation.done => {}
                 Ok(_) => return Ok(not_done(&name, out)),
                 Err(exit) => return Ok(exit),
@@ -82,7 +87,7 @@ pub(super) async fn after(
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Exit> {
-    match wait::until_done(name, waiting, remote, out).await? {
+    match while_read(wait::until_done(name, waiting, remote, out)).await? {
         Ok(operation) if operation.done => {
             write(name, &To::default(), remote, out).await?;
             Ok(Exit::of(&operation))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::output::Output;
+use super::output::{Output, while_read};
 use super::remote::Remote;
 use super::{Exit, completions, get, signals, silence};
 use crate::client::ClientError;
@@ -56,7 +56,7 @@ pub(super) async fn wait(
     remote: &Remote,
     out: &Output,
 ) -> anyhow::Result<Exit> {
-    match until_done(name, waiting, remote, out).await? {
+    match while_read(until_done(name, waiting, remote, out)).await? {
         Ok(operation) => {
             get::show(&operation, out)?;
             if !operation.done {

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use super::live::Live;
-use super::output::{Output, Usage};
+use super::output::{Output, Usage, while_read};
 use super::remote::Remote;
 use super::{Exit, completions, describe, signals, silence, text, wait, watch_many};
 use crate::client::Watch;
@@ -81,7 +81,7 @@ pub(super) async fn to_its_end(
     let name = OnceCell::new();
     let work = follow(&mut watch, &live, &name, remote, to);
     let work = silence::broken(remote, || name.get().cloned(), |words| live.note(words), work);
-    let followed = signals::interruptible(work).await?;
+    let followed = while_read(signals::interruptible(work)).await?;
     live.end();
     match followed {
         Ok(last) => {

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt as _, stream};
 
-use super::output::Output;
+use super::output::{Output, while_read};
 use super::remote::Remote;
 use super::{Exit, describe, live, signals, text};
 use crate::proto::json;
@@ -23,7 +23,7 @@ pub(super) async fn run(filter: String, remote: &Remote, out: &Output) -> anyhow
         }
         anyhow::Ok(Exit::Ok)
     };
-    match signals::interruptible(follow).await? {
+    match while_read(signals::interruptible(follow)).await? {
         Ok(ended) => ended,
         Err(exit) => Ok(exit),
     }
@@ -81,7 +81,7 @@ pub(super) async fn named(
         }
         anyhow::Ok(())
     };
-    match signals::interruptible(follow).await? {
+    match while_read(signals::interruptible(follow)).await? {
         Ok(followed) => followed?,
         Err(exit) => return Ok(exit),
     }

@@ -17,6 +17,7 @@ mod config;
 mod confinement;
 mod contents;
 mod endpoints;
+mod gone;
 mod hands;
 mod hold;
 mod idle;
