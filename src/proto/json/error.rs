@@ -3,7 +3,6 @@
 use std::fmt;
 
 use serde_json::error::Category;
-use serde_path_to_error::Path;
 
 /// The longest piece of the input that an error repeats, in characters.
 const MAX_SHOWN: usize = 60;
@@ -18,8 +17,8 @@ pub(super) const DURATION: &str = r#"must be a duration such as "90s", "1.5s" or
 pub struct JsonError {
     /// The rule that is broken, as a fragment without its place: "must be …".
     pub message: String,
-    /// Path of the field at fault as it stands in the JSON, e.g. `settings.queueTimeout`; empty where it is the
-    /// document.
+    /// Path of the field at fault by the names of the proto, e.g. `settings.queue_timeout`, whatever the JSON calls it;
+    /// empty where it is the document.
     pub field: String,
     /// Line and column, both from 1, where reading stopped, if that is known.
     pub position: Option<(usize, usize)>,
@@ -30,14 +29,15 @@ impl JsonError {
         Self { message: message.into(), field: String::new(), position: None }
     }
 
-    pub(super) fn read(error: &serde_json::Error, path: &Path) -> Self {
+    /// An error of serde, at `path`.
+    pub(super) fn read(error: &serde_json::Error, path: String) -> Self {
         let text = error.to_string();
         // A text that ends with a line break ends before the first column of the next line.
         let position = (error.line() > 0).then(|| (error.line(), error.column().max(1)));
         let suffix = format!(" at line {} column {}", error.line(), error.column());
         let text = text.strip_suffix(&suffix).unwrap_or(&text);
         let mut field = match error.classify() {
-            Category::Data if path.iter().next().is_some() => path.to_string(),
+            Category::Data => path,
             _ => String::new(),
         };
         let message = match (error.classify(), text.strip_prefix("unrecognized field name '")) {

@@ -14,7 +14,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 use serde_json::{Map, Value};
-use serde_path_to_error::Track;
+use serde_path_to_error::{Path, Segment, Track};
 
 use super::error::DURATION;
 use super::{JsonError, canonical, descriptor, pool};
@@ -37,7 +37,7 @@ pub(in crate::proto) fn from_slice_of<M: Message + Name + Default>(
 ) -> Result<M, JsonError> {
     must_not_be_empty(text)?;
     let descriptor = descriptor::<M>(types)?;
-    read(text, Shape { depth: 0, message: Some(descriptor.clone()) })?;
+    read(text, Shape { depth: 0, message: Some(descriptor.clone()) }, Some(&descriptor))?;
     let mut dynamic = read_message(text, &descriptor)?;
     canonical::settle(&mut dynamic);
     dynamic.transcode_to().map_err(|_| JsonError::new("cannot be held by the message"))
@@ -61,7 +61,7 @@ where
 /// Refuses a text that is no JSON object, in the words in which a message is refused.
 pub fn check_object(text: &[u8]) -> Result<(), JsonError> {
     must_not_be_empty(text)?;
-    read(text, PhantomData::<HashMap<String, IgnoredAny>>).map(drop)
+    read(text, PhantomData::<HashMap<String, IgnoredAny>>, None).map(drop)
 }
 
 fn must_not_be_empty(text: &[u8]) -> Result<(), JsonError> {
@@ -71,20 +71,44 @@ fn must_not_be_empty(text: &[u8]) -> Result<(), JsonError> {
     Ok(())
 }
 
-/// The seed's value of the whole text.
-fn read<'t, S: DeserializeSeed<'t>>(text: &'t [u8], seed: S) -> Result<S::Value, JsonError> {
+/// The seed's value of the whole text. `message` gives errors the proto's names of fields.
+fn read<'t, S: DeserializeSeed<'t>>(
+    text: &'t [u8],
+    seed: S,
+    message: Option<&MessageDescriptor>,
+) -> Result<S::Value, JsonError> {
     let mut json = serde_json::Deserializer::from_slice(text);
     let mut track = Track::new();
     let found = seed.deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track));
-    let found = found.map_err(|error| JsonError::read(&error, &track.path()))?;
-    json.end().map_err(|error| JsonError::read(&error, &Track::new().path()))?;
+    let found = found
+        .map_err(|error| JsonError::read(&error, in_proto(&track.path(), message.cloned())))?;
+    json.end().map_err(|error| JsonError::read(&error, String::new()))?;
     Ok(found)
+}
+
+/// A path by the names of the proto. Other violations of a message have these, too.
+fn in_proto(path: &Path, mut message: Option<MessageDescriptor>) -> String {
+    let mut text = String::new();
+    for segment in path.iter() {
+        match segment {
+            Segment::Seq { index } => text.push_str(&format!("[{index}]")),
+            Segment::Map { key: name } | Segment::Enum { variant: name } => {
+                let within = Shape { depth: 0, message: message.take() };
+                let (name, inner) = within.field(Cow::Borrowed(name));
+                text.push_str(if text.is_empty() { "" } else { "." });
+                text.push_str(&name);
+                message = inner;
+            }
+            Segment::Unknown => {}
+        }
+    }
+    text
 }
 
 /// Reads a message. The mapping knows durations in seconds only, `5400s`; where it refuses another, the text is read again
 /// with durations as people write them, `1h30m`, in the mapping's form.
 fn read_message(text: &[u8], descriptor: &MessageDescriptor) -> Result<DynamicMessage, JsonError> {
-    let refused = match read(text, Fields(descriptor.clone())) {
+    let refused = match read(text, Fields(descriptor.clone()), Some(descriptor)) {
         Err(error) if error.message.starts_with(DURATION) => error,
         read => return read,
     };
@@ -93,7 +117,7 @@ fn read_message(text: &[u8], descriptor: &MessageDescriptor) -> Result<DynamicMe
         return Err(refused);
     }
     // Places in this text are not those of the client's.
-    read(document.to_string().as_bytes(), Fields(descriptor.clone()))
+    read(document.to_string().as_bytes(), Fields(descriptor.clone()), Some(descriptor))
         .map_err(|error| JsonError { position: None, ..error })
 }
 

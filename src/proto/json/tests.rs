@@ -62,7 +62,7 @@ fn refused(text: &str) -> JsonError {
 #[test]
 fn errors_say_where() {
     let error = refused("{\"kind\": \"k\",\n  \"settings\": {\"queueTimeout\": \"soon\"}}");
-    assert_eq!(error.field, "settings.queueTimeout");
+    assert_eq!(error.field, "settings.queue_timeout");
     assert_eq!(error.position.unwrap().0, 2);
 
     let error = refused("{\"kind\": \"k\",\n\"labels\": }");
@@ -127,7 +127,7 @@ fn errors_say_field_rule_and_place_in_words() {
         ),
         (
             r#"{"startTime": "now"}"#,
-            "startTime must be a time such as \"2026-01-31T12:00:00Z\" (line 1 column 19)",
+            "start_time must be a time such as \"2026-01-31T12:00:00Z\" (line 1 column 19)",
         ),
         (r#"{"input": {"data": "%"}}"#, "input.data must be base64 (line 1 column 22)"),
         (
