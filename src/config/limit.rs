@@ -103,7 +103,10 @@ mod tests {
     fn what_is_wrong_is_refused_with_its_place() {
         for (text, reason) in [
             ("[[limit]]\ntenant = \"A\"\n", "tenant:"),
-            ("[[limit]]\nkind = \"k\"\nwatches = 1\n", "watches has no kind"),
+            (
+                "[[limit]]\nkind = \"k\"\nwatches = 1\n",
+                "kind must be empty, because watches has no kind",
+            ),
             ("[[limit]]\nwatches = 1\n\n[[limit]]\nwatches = 2\n", "watches is given twice"),
             ("[[limit]]\nruning = 1\n", "runing"),
         ] {

@@ -6,6 +6,7 @@ use super::status::status;
 use super::{caller, reply};
 use crate::proto::v1;
 use crate::proto::v1::admin_server::Admin;
+use crate::service::keys::KeyListing;
 use crate::service::{Service, Violations};
 use crate::wire::{decode, keys, limits, shares, webhooks};
 
@@ -42,8 +43,11 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::ListKeysResponse>, Status> {
         let caller = caller(&request)?;
         let v1::ListKeysRequest { tenant, page_size, page_token } = request.into_inner();
-        let whose = keys::whose(&tenant).map_err(status)?;
-        let page = self.service.list_keys(&caller, whose, page_size, &page_token).await;
+        let mut found = Violations::default();
+        let whose = found.take(keys::whose(&tenant));
+        let listing = KeyListing::read(&caller, whose, page_size, &page_token, &mut found);
+        let listing = found.settle(listing).map_err(status)?;
+        let page = self.service.list_keys(&caller, listing).await;
         let (records, next_page_token) = page.map_err(status)?;
         let keys = records.iter().map(keys::key).collect();
         Ok(reply(v1::ListKeysResponse { keys, next_page_token }))
@@ -55,6 +59,7 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::RevokeKeyResponse>, Status> {
         let caller = caller(&request)?;
         let id = request.into_inner().key_id;
+        decode::given("key_id", &id).map_err(status)?;
         let record = self.service.revoke_key(&caller, &id).await.map_err(status)?;
         Ok(reply(v1::RevokeKeyResponse { key: Some(keys::key(&record)) }))
     }
@@ -77,7 +82,7 @@ impl Admin for AdminRpc {
         let caller = caller(&request)?;
         let v1::SetLimitRequest { what, tenant, kind, label, most } = request.into_inner();
         let mut found = Violations::default();
-        let limit = limits::limit_of([&what, &tenant, &kind, &label], &mut found);
+        let limit = limits::limit_to_set([&what, &tenant, &kind, &label], most, &mut found);
         let limit = found.settle(limit).map_err(status)?;
         let set = self.service.set_limit(&caller, limit, most).await.map_err(status)?;
         Ok(reply(v1::SetLimitResponse { limit: Some(limits::limit(set)) }))
@@ -154,8 +159,11 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::RevokeShareResponse>, Status> {
         let caller = caller(&request)?;
         let v1::RevokeShareRequest { name, share_id } = request.into_inner();
-        let name = decode::operation_name("name", &name).map_err(status)?;
-        self.service.revoke_share(&caller, &name, &share_id).await.map_err(status)?;
+        let mut found = Violations::default();
+        let name = found.take(decode::operation_name("name", &name));
+        let share_id = found.take(decode::given("share_id", &share_id));
+        let (name, share_id) = found.settle(name.zip(share_id)).map_err(status)?;
+        self.service.revoke_share(&caller, &name, share_id).await.map_err(status)?;
         Ok(reply(v1::RevokeShareResponse {}))
     }
 
@@ -189,7 +197,9 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::DeleteWebhookResponse>, Status> {
         let caller = caller(&request)?;
         let v1::DeleteWebhookRequest { webhook_id, tenant } = request.into_inner();
-        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let mut found = Violations::default();
+        let tenant = webhooks::tenant_of(&tenant, ("webhook_id", &webhook_id), &mut found);
+        let tenant = found.settle(tenant).map_err(status)?;
         self.service.delete_webhook(&caller, tenant, &webhook_id).await.map_err(status)?;
         Ok(reply(v1::DeleteWebhookResponse {}))
     }
@@ -200,7 +210,9 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::PauseWebhookResponse>, Status> {
         let caller = caller(&request)?;
         let v1::PauseWebhookRequest { webhook_id, tenant } = request.into_inner();
-        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let mut found = Violations::default();
+        let tenant = webhooks::tenant_of(&tenant, ("webhook_id", &webhook_id), &mut found);
+        let tenant = found.settle(tenant).map_err(status)?;
         let record = self.service.pause_webhook(&caller, tenant, &webhook_id).await;
         let webhook = Some(webhooks::webhook(&record.map_err(status)?));
         Ok(reply(v1::PauseWebhookResponse { webhook }))
@@ -212,7 +224,9 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::ResumeWebhookResponse>, Status> {
         let caller = caller(&request)?;
         let v1::ResumeWebhookRequest { webhook_id, tenant } = request.into_inner();
-        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let mut found = Violations::default();
+        let tenant = webhooks::tenant_of(&tenant, ("webhook_id", &webhook_id), &mut found);
+        let tenant = found.settle(tenant).map_err(status)?;
         let record = self.service.resume_webhook(&caller, tenant, &webhook_id).await;
         let webhook = Some(webhooks::webhook(&record.map_err(status)?));
         Ok(reply(v1::ResumeWebhookResponse { webhook }))
@@ -224,7 +238,9 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::GetWebhookSecretResponse>, Status> {
         let caller = caller(&request)?;
         let v1::GetWebhookSecretRequest { webhook_id, tenant } = request.into_inner();
-        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let mut found = Violations::default();
+        let tenant = webhooks::tenant_of(&tenant, ("webhook_id", &webhook_id), &mut found);
+        let tenant = found.settle(tenant).map_err(status)?;
         let found = self.service.webhook_secret(&caller, tenant, &webhook_id);
         let (record, secret) = found.map_err(status)?;
         let webhook = Some(webhooks::webhook(&record));
@@ -237,7 +253,9 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::RotateWebhookSecretResponse>, Status> {
         let caller = caller(&request)?;
         let v1::RotateWebhookSecretRequest { webhook_id, tenant } = request.into_inner();
-        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let mut found = Violations::default();
+        let tenant = webhooks::tenant_of(&tenant, ("webhook_id", &webhook_id), &mut found);
+        let tenant = found.settle(tenant).map_err(status)?;
         let changed = self.service.rotate_webhook_secret(&caller, tenant, &webhook_id).await;
         let (record, secret) = changed.map_err(status)?;
         let webhook = Some(webhooks::webhook(&record));
@@ -250,7 +268,7 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::ListDeliveriesResponse>, Status> {
         let caller = caller(&request)?;
         let mut found = Violations::default();
-        let listing = webhooks::listing(request.into_inner(), &mut found);
+        let listing = webhooks::listing(request.into_inner(), &caller, &mut found);
         let listing = found.settle(listing).map_err(status)?;
         let page = self.service.list_deliveries(&caller, listing).await.map_err(status)?;
         let (records, next_page_token) = page;
@@ -264,7 +282,9 @@ impl Admin for AdminRpc {
     ) -> Result<Response<v1::RedeliverResponse>, Status> {
         let caller = caller(&request)?;
         let v1::RedeliverRequest { delivery_id, tenant } = request.into_inner();
-        let tenant = webhooks::tenant(&tenant).map_err(status)?;
+        let mut found = Violations::default();
+        let tenant = webhooks::tenant_of(&tenant, ("delivery_id", &delivery_id), &mut found);
+        let tenant = found.settle(tenant).map_err(status)?;
         let again = self.service.redeliver(&caller, tenant, &delivery_id).await;
         let delivery = Some(webhooks::delivery(&again.map_err(status)?));
         Ok(reply(v1::RedeliverResponse { delivery }))

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::call::Call;
 use super::documents::{self, Answer};
 use crate::proto::v1;
-use crate::wire::keys;
+use crate::service::keys::KeyListing;
+use crate::wire::{decode, keys};
 
 /// `POST /v1/keys`: 201 with the key, including its secret.
 pub(super) async fn create(mut call: Call, body: Body) -> Answer {
@@ -28,8 +29,8 @@ pub(super) async fn list(mut call: Call) -> Answer {
     let page_token = call.query.take("page_token").unwrap_or_default();
     let mut found = call.finish_query();
     let whose = found.take(whose);
-    let whose = found.settle(whose)?;
-    let page = call.service().list_keys(&call.caller, whose, page_size, &page_token).await?;
+    let listing = KeyListing::read(&call.caller, whose, page_size, &page_token, &mut found);
+    let page = call.service().list_keys(&call.caller, found.settle(listing)?).await?;
     let (records, next_page_token) = page;
     let keys = records
         .iter()
@@ -40,8 +41,9 @@ pub(super) async fn list(mut call: Call) -> Answer {
 
 /// `POST /v1/keys/{key_id}:revoke`: 200 with the revoked key.
 pub(super) async fn revoke(mut call: Call) -> Answer {
-    call.finish_query().check()?;
-    let record = call.service().revoke_key(&call.caller, call.segment("key_id")).await?;
+    let mut found = call.finish_query();
+    let key_id = found.take(decode::given("key_id", call.segment("key_id")));
+    let record = call.service().revoke_key(&call.caller, found.settle(key_id)?).await?;
     let key = documents::object(call.types(), &keys::key(&record))?;
     Ok(documents::json(StatusCode::OK, &Value::Object(key)))
 }

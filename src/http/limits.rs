@@ -28,10 +28,13 @@ pub(super) async fn list(mut call: Call) -> Answer {
 pub(super) async fn set(mut call: Call, body: Body) -> Answer {
     let mut found = call.finish_query();
     let request: Option<v1::SetLimitRequest> = call.message(body, &mut found).await?;
-    let v1::SetLimitRequest { what, tenant, kind, label, most } = found.settle(request)?;
-    let mut found = call.finish_query();
-    let limit = limits::limit_of([&what, &tenant, &kind, &label], &mut found);
-    let set = call.service().set_limit(&call.caller, found.settle(limit)?, most).await?;
+    let limit = request.and_then(|request| {
+        let v1::SetLimitRequest { what, tenant, kind, label, most } = request;
+        let limit = limits::limit_to_set([&what, &tenant, &kind, &label], most, &mut found);
+        limit.zip(Some(most))
+    });
+    let (limit, most) = found.settle(limit)?;
+    let set = call.service().set_limit(&call.caller, limit, most).await?;
     let set = documents::object(call.types(), &limits::limit(set))?;
     Ok(documents::json(StatusCode::OK, &Value::Object(set)))
 }

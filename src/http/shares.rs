@@ -13,7 +13,7 @@ use super::documents::{self, Answer, page_of};
 use super::operations::{self, same_name};
 use super::{events, result};
 use crate::proto::v1;
-use crate::wire::shares;
+use crate::wire::{decode, shares};
 
 /// `POST …/{id}/shares`: 201 with the share, its token included.
 pub(super) async fn create(mut call: Call, body: Body) -> Answer {
@@ -42,9 +42,10 @@ pub(super) async fn list(mut call: Call) -> Answer {
 
 /// `POST …/{id}/shares/{share_id}:revoke`: 204.
 pub(super) async fn revoke(mut call: Call) -> Answer {
-    let (name, found) = call.finish_path();
-    let name = found.settle(name)?;
-    call.service().revoke_share(&call.caller, &name, call.segment("share_id")).await?;
+    let (name, mut found) = call.finish_path();
+    let share_id = found.take(decode::given("share_id", call.segment("share_id")));
+    let (name, share_id) = found.settle(name.zip(share_id))?;
+    call.service().revoke_share(&call.caller, &name, share_id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

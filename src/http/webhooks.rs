@@ -37,14 +37,14 @@ pub(super) async fn list(mut call: Call) -> Answer {
 
 /// `DELETE /v1/webhooks/{webhook_id}`: 204.
 pub(super) async fn delete(mut call: Call) -> Answer {
-    let tenant = tenant(&mut call)?;
+    let tenant = tenant_of(&mut call, "webhook_id")?;
     call.service().delete_webhook(&call.caller, tenant, call.segment("webhook_id")).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `POST /v1/webhooks/{webhook_id}:pause`: the webhook.
 pub(super) async fn pause(mut call: Call) -> Answer {
-    let tenant = tenant(&mut call)?;
+    let tenant = tenant_of(&mut call, "webhook_id")?;
     let id = call.segment("webhook_id");
     let record = call.service().pause_webhook(&call.caller, tenant, id).await?;
     shown(&call, &record)
@@ -52,7 +52,7 @@ pub(super) async fn pause(mut call: Call) -> Answer {
 
 /// `POST /v1/webhooks/{webhook_id}:resume`: the webhook.
 pub(super) async fn resume(mut call: Call) -> Answer {
-    let tenant = tenant(&mut call)?;
+    let tenant = tenant_of(&mut call, "webhook_id")?;
     let id = call.segment("webhook_id");
     let record = call.service().resume_webhook(&call.caller, tenant, id).await?;
     shown(&call, &record)
@@ -71,9 +71,17 @@ fn tenant(call: &mut Call) -> Result<Option<TenantId>, ServiceError> {
     found.settle(tenant)
 }
 
+/// The same of a request about the object with the id `field` in its path.
+fn tenant_of(call: &mut Call, field: &str) -> Result<Option<TenantId>, ServiceError> {
+    let name = call.query.take("tenant").unwrap_or_default();
+    let mut found = call.finish_query();
+    let tenant = webhooks::tenant_of(&name, (field, call.segment(field)), &mut found);
+    found.settle(tenant)
+}
+
 /// `GET /v1/webhooks/{webhook_id}/secret`: the secret.
 pub(super) async fn secret(mut call: Call) -> Answer {
-    let tenant = tenant(&mut call)?;
+    let tenant = tenant_of(&mut call, "webhook_id")?;
     let id = call.segment("webhook_id");
     let (record, secret) = call.service().webhook_secret(&call.caller, tenant, id)?;
     let webhook = Some(webhooks::webhook(&record));
@@ -83,7 +91,7 @@ pub(super) async fn secret(mut call: Call) -> Answer {
 
 /// `POST /v1/webhooks/{webhook_id}:rotate`: the new secret.
 pub(super) async fn rotate(mut call: Call) -> Answer {
-    let tenant = tenant(&mut call)?;
+    let tenant = tenant_of(&mut call, "webhook_id")?;
     let id = call.segment("webhook_id");
     let (record, secret) = call.service().rotate_webhook_secret(&call.caller, tenant, id).await?;
     let webhook = Some(webhooks::webhook(&record));
@@ -102,7 +110,7 @@ pub(super) async fn deliveries(mut call: Call) -> Answer {
         operation: call.query.take("operation").unwrap_or_default(),
     };
     let mut found = call.finish_query();
-    let listing = webhooks::listing(request, &mut found);
+    let listing = webhooks::listing(request, &call.caller, &mut found);
     let listing = found.settle(listing)?;
     let (records, next) = call.service().list_deliveries(&call.caller, listing).await?;
     let listed = records.iter().map(|it| documents::object(call.types(), &webhooks::delivery(it)));
@@ -112,7 +120,7 @@ pub(super) async fn deliveries(mut call: Call) -> Answer {
 
 /// `POST /v1/deliveries/{delivery_id}:redeliver`: 200 with the delivery's new state.
 pub(super) async fn redeliver(mut call: Call) -> Answer {
-    let tenant = tenant(&mut call)?;
+    let tenant = tenant_of(&mut call, "delivery_id")?;
     let id = call.segment("delivery_id");
     let again = call.service().redeliver(&call.caller, tenant, id).await?;
     let again = documents::object(call.types(), &webhooks::delivery(&again))?;

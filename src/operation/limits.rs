@@ -66,6 +66,38 @@ impl LimitName {
         )
     }
 
+    /// The wrong fields of a limit with this name, each with the rule that it breaks.
+    pub fn broken(
+        self,
+        has_kind: bool,
+        label: Option<&str>,
+        most: u64,
+    ) -> Vec<(&'static str, String)> {
+        let mut broken = Vec::new();
+        if has_kind && !self.may_be_of_kind() {
+            broken.push(("kind", format!("must be empty, because {self} has no kind")));
+        }
+        if self == Self::Paused && !has_kind {
+            broken.push(("kind", "must be set for paused".to_owned()));
+        }
+        match label.map(valid_label_key) {
+            Some(_) if self != Self::Running => {
+                let rule = "must be empty, because only running has a label";
+                broken.push(("label", rule.to_owned()));
+            }
+            Some(Err(rule)) => broken.push(("label", rule.to_string())),
+            Some(Ok(())) | None => {}
+        }
+        if self == Self::Paused && most > 1 {
+            let rule = "must be 1, or 0 for a tenant that is excepted";
+            broken.push(("most", rule.to_owned()));
+        }
+        if self == Self::Weight && !(1..=1_000).contains(&most) {
+            broken.push(("most", "must be from 1 to 1000".to_owned()));
+        }
+        broken
+    }
+
     /// Parses a limit's name, with hyphens or underscores.
     pub fn read(text: &str) -> Result<Self, String> {
         let all = || Self::ALL.map(Self::as_str).join(", ");
@@ -74,31 +106,21 @@ impl LimitName {
 }
 
 impl Limit {
-    /// Refuses a limit that makes no sense; returns the wrong field and the reason.
-    pub fn check(&self, most: u64) -> Result<(), (&'static str, String)> {
-        let Self { name, kind, label, .. } = self;
-        if kind.is_some() && !name.may_be_of_kind() {
-            return Err(("kind", format!("{name} has no kind")));
-        }
-        if label.is_some() && *name != LimitName::Running {
-            return Err(("label", format!("{name} has no label")));
-        }
-        if let Some(label) = label {
-            valid_label_key(label).map_err(|rule| ("label", format!("the label {rule}")))?;
-        }
-        if *name == LimitName::Paused && kind.is_none() {
-            return Err(("kind", "paused must have a kind".to_owned()));
-        }
-        if *name == LimitName::Paused && most > 1 {
-            return Err((
-                "most",
-                "paused must be 1, or 0 for a tenant that is excepted".to_owned(),
-            ));
-        }
-        if *name == LimitName::Weight && !(1..=1_000).contains(&most) {
-            return Err(("most", "a weight must be from 1 to 1000".to_owned()));
-        }
-        Ok(())
+    /// Refuses a limit that makes no sense; returns the wrong fields, each with the rule that it breaks.
+    pub fn check(&self, most: u64) -> Result<(), Vec<(&'static str, String)>> {
+        let broken = self.name.broken(self.kind.is_some(), self.label.as_deref(), most);
+        if broken.is_empty() { Ok(()) } else { Err(broken) }
+    }
+
+    /// The same as one text, in the words of a file, where the limit's name is the field of its value.
+    pub fn check_as_text(&self, most: u64) -> Result<(), String> {
+        self.check(most).map_err(|broken| {
+            let texts = broken.into_iter().map(|(field, rule)| match field {
+                "most" => format!("{} {rule}", self.name),
+                field => format!("{field} {rule}"),
+            });
+            texts.collect::<Vec<_>>().join("; ")
+        })
     }
 
     /// A unique key of the limit: `running/acme/-/customer`.
@@ -144,7 +166,7 @@ impl LimitTable {
     pub fn new(limits: impl IntoIterator<Item = (Limit, u64)>) -> Result<Self, String> {
         let mut table = BTreeMap::new();
         for (limit, most) in limits {
-            limit.check(most).map_err(|(_, rule)| rule)?;
+            limit.check_as_text(most)?;
             table.insert(limit, most);
             if table.len() > Self::MOST {
                 return Err(format!("there are more than {} limits", Self::MOST));
@@ -269,79 +291,4 @@ impl RunningLimit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limit(name: LimitName, tenant: &str, kind: &str, label: &str) -> Limit {
-        Limit {
-            name,
-            tenant: TenantId::parse(tenant).ok(),
-            kind: Kind::parse(kind).ok(),
-            label: (!label.is_empty()).then(|| label.to_owned()),
-        }
-    }
-
-    #[test]
-    fn a_tenants_own_limit_takes_the_place_of_that_for_all() {
-        use LimitName::{Outstanding, Running};
-        let table = LimitTable::new([
-            (limit(Outstanding, "", "", ""), 100),
-            (limit(Outstanding, "a", "", ""), 5),
-            (limit(Outstanding, "a", "k", ""), 3),
-            (limit(Running, "", "", ""), 10),
-            (limit(Running, "a", "", ""), 20),
-            (limit(Running, "", "k", ""), 2),
-            (limit(Running, "", "", "customer"), 1),
-        ]);
-        let table = table.expect("a table");
-        let (a, b) = (TenantId::parse("a").expect("a"), TenantId::parse("b").expect("b"));
-        let k = Kind::parse("k").expect("k");
-        assert_eq!(table.get(Outstanding, &a, None), Some(5));
-        assert_eq!(table.get(Outstanding, &a, Some(&k)), Some(3));
-        assert_eq!(table.get(Outstanding, &b, None), Some(100));
-        assert_eq!(table.get(Outstanding, &b, Some(&k)), None);
-        let most = |tenant| {
-            let of = table.running(tenant, &k).into_iter();
-            of.map(|it| (it.of_kind, it.label.is_some(), it.most)).collect::<Vec<_>>()
-        };
-        assert_eq!(most(&a), [(false, false, 20), (false, true, 1), (true, false, 2)]);
-        assert_eq!(most(&b), [(false, false, 10), (false, true, 1), (true, false, 2)]);
-    }
-
-    #[test]
-    fn batches_take_no_places_but_can_be_paused() {
-        use LimitName::{Paused, Running};
-        let (a, batches) = (TenantId::parse("a").expect("a"), Kind::of_batches().expect("a kind"));
-        let table = LimitTable::new([(limit(Running, "", "", ""), 1)]).expect("a table");
-        assert_eq!(table.running(&a, &batches), []);
-        let table = table.with([(limit(Paused, "", batches.as_str(), ""), 1)]);
-        assert_eq!(table.running(&a, &batches).len(), 1);
-    }
-
-    #[test]
-    fn a_paused_kind_has_no_places_and_keeps_its_limit() {
-        use LimitName::{Paused, Running};
-        let (a, b) = (TenantId::parse("a").expect("a"), TenantId::parse("b").expect("b"));
-        let k = Kind::parse("k").expect("k");
-        let limits = [(limit(Running, "a", "k", ""), 5), (limit(Paused, "", "k", ""), 1)];
-        let table = LimitTable::new(limits).expect("a table");
-        let most = |table: &LimitTable, tenant| -> Vec<u64> {
-            table.running(tenant, &k).into_iter().map(|it| it.most).collect()
-        };
-        assert_eq!((most(&table, &a), most(&table, &b)), (vec![0], vec![0]));
-        let table = table.with([(limit(Paused, "a", "k", ""), 0)]);
-        assert_eq!((most(&table, &a), most(&table, &b)), (vec![5], vec![0]));
-        assert_eq!((table.paused(&a).count(), table.paused(&b).count()), (0, 1));
-    }
-
-    #[test]
-    fn a_limit_that_makes_no_sense_is_refused_by_its_rule() {
-        use LimitName::{Outstanding, Paused, Running, Sessions, Weight};
-        let refused = |limit, most| LimitTable::new([(limit, most)]).expect_err("refused");
-        assert_eq!(refused(limit(Sessions, "", "k", ""), 1), "sessions has no kind");
-        assert_eq!(refused(limit(Outstanding, "", "", "l"), 1), "outstanding has no label");
-        assert_eq!(refused(limit(Weight, "a", "", ""), 0), "a weight must be from 1 to 1000");
-        assert_eq!(refused(limit(Paused, "a", "", ""), 1), "paused must have a kind");
-        assert!(refused(limit(Running, "", "", "!"), 1).starts_with("the label "));
-    }
-}
+mod tests;

@@ -153,7 +153,7 @@ impl Asked {
             ..v1::ListDeliveriesRequest::default()
         };
         let mut found = Violations::default();
-        let listing = webhooks::listing(request, &mut found);
+        let listing = webhooks::listing(request, &visit.caller, &mut found);
         visit.service().list_deliveries(&visit.caller, found.settle(listing)?).await
     }
 

@@ -13,11 +13,15 @@ pub(super) fn not_of_batches(field: &str, kinds: &[Kind]) -> Result<(), ServiceE
     Ok(())
 }
 
+/// The rule that an ordinary submission with the kind of batches breaks.
+pub fn batch_kind_rule() -> String {
+    format!("must not be {KIND}: SubmitBatch with `batch` makes one")
+}
+
 /// Refuses a batch that is submitted as an ordinary operation. `field` is the input's path.
 pub(super) fn is_made_as_a_batch(new: &NewOperation, field: &str) -> Result<(), ServiceError> {
     if new.kind.is_of_batches() && new.retry_of.is_none() && new.children.is_none() {
-        let rule = format!("must not be {KIND}: SubmitBatch with `batch` makes one");
-        return Err(ServiceError::invalid_field(field.replace("input", "kind"), rule));
+        return Err(ServiceError::invalid_field(field.replace("input", "kind"), batch_kind_rule()));
     }
     Ok(())
 }

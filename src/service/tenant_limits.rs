@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use super::{Action, Caller, Reason, Service, ServiceError, audit};
+use super::{Action, Caller, Reason, Service, ServiceError, Violations, audit};
 use crate::catalogue::{Catalogue, Change, Entry, Snapshot, Space};
 use crate::engine::{Engine, EngineError};
 use crate::operation::limits::{Limit, LimitName, LimitTable};
@@ -156,7 +156,11 @@ impl Service {
         most: u64,
     ) -> Result<LimitRecord, ServiceError> {
         let limits = self.tenant_limits()?;
-        limit.check(most).map_err(|(field, rule)| ServiceError::invalid_field(field, rule))?;
+        if let Err(broken) = limit.check(most) {
+            let mut found = Violations::default();
+            broken.into_iter().for_each(|(field, rule)| found.note(field, rule));
+            return Err(found.refusal());
+        }
         let set_by = caller.subject().unwrap_or_default().to_owned();
         let set = SetLimit { limit, most, set_at: self.now(), set_by };
         let key = set.limit.key();
@@ -254,7 +258,7 @@ impl TryFrom<Stored> for SetLimit {
             kind: kind.map_err(|rule| format!("kind {rule}"))?,
             label: stored.label,
         };
-        limit.check(stored.most).map_err(|(_, rule)| rule)?;
+        limit.check_as_text(stored.most)?;
         let set_at = Timestamp::from_micros(stored.set_at);
         Ok(Self { limit, most: stored.most, set_at, set_by: stored.set_by })
     }

@@ -12,7 +12,9 @@ use crate::operation::{
     NewOperation, OperationId, Payload, PayloadForm, Progress, Settings, TenantId, Timestamp, mark,
 };
 use crate::proto::v1::{self, payload::Content};
-use crate::service::{DEFAULT_WAIT, Limits, OperationName, ServiceError, View, Violations};
+use crate::service::{
+    DEFAULT_WAIT, Limits, OperationName, ServiceError, View, Violations, batch_kind_rule,
+};
 
 /// The maximum number of labels of an operation.
 const MAX_LABELS: usize = 64;
@@ -30,6 +32,9 @@ pub fn new_operation(
     violations: &mut Violations,
 ) -> Option<NewOperation> {
     let kind = name(Kind::parse(&request.kind), path, "kind", violations);
+    if kind.as_ref().is_some_and(Kind::is_of_batches) {
+        violations.note(format!("{path}kind"), batch_kind_rule());
+    }
     let (start_times, wait) = ([request.start_at, request.start_time], request.start_in);
     let labels = labels(request.labels, path, violations);
     let keeps_default = request.settings.as_ref().is_none_or(|given| given.retention.is_none());
@@ -226,6 +231,14 @@ pub fn operation_name(field: &str, text: &str) -> Result<OperationName, ServiceE
     };
     let id = OperationId::parse(id).map_err(|_| invalid())?;
     Ok(OperationName { tenant, id })
+}
+
+/// An id that must not be empty.
+pub fn given<'a>(field: &str, id: &'a str) -> Result<&'a str, ServiceError> {
+    match id {
+        "" => Err(ServiceError::invalid_field(field, "must not be empty")),
+        id => Ok(id),
+    }
 }
 
 /// An idempotency key, if there is one.

@@ -1,10 +1,37 @@
 //! Limits of tenants, both ways.
 
 use super::time::encode_timestamp;
+use crate::operation::id::valid_label_key;
 use crate::operation::limits::{Limit, LimitName};
 use crate::operation::{Kind, Scope, TenantId};
 use crate::proto::v1;
 use crate::service::{LimitRecord, ServiceError, Violations};
+
+/// A limit to set to `most`. Notes every broken rule, also of a limit whose other fields are wrong.
+pub fn limit_to_set(
+    [what, tenant, kind, label]: [&str; 4],
+    most: u64,
+    found: &mut Violations,
+) -> Option<Limit> {
+    let limit = limit_of([what, tenant, kind, label], found);
+    let label = Some(label).filter(|label| !label.is_empty());
+    match LimitName::read(what) {
+        Ok(name) => {
+            let is_odd_kind = !kind.is_empty() && Kind::parse(kind).is_err();
+            let broken = name.broken(!kind.is_empty(), label, most);
+            for (field, rule) in broken.into_iter().filter(|it| it.0 != "kind" || !is_odd_kind) {
+                found.note(field, rule);
+            }
+        }
+        // Its own rule has been noted. The label has one that is the same for every limit.
+        Err(_) => {
+            if let Some(Err(rule)) = label.map(valid_label_key) {
+                found.note("label", rule.to_string());
+            }
+        }
+    }
+    limit
+}
 
 /// A limit by its name, tenant, kind and label; all but the name may be empty.
 pub fn limit_of([what, tenant, kind, label]: [&str; 4], found: &mut Violations) -> Option<Limit> {

@@ -6,9 +6,10 @@ use crate::operation::callback::CallbackUrl;
 use crate::operation::{StateName, TenantId, Timestamp};
 use crate::proto::v1;
 use crate::service::webhooks::{
-    DeliveryListing, DeliveryRecord, Format, NewWebhook, WebhookRecord,
+    DeliveryListing, DeliveryRecord, DeliverySelection, Format, NewWebhook, WebhookRecord,
+    check_filter,
 };
-use crate::service::{ServiceError, Violations};
+use crate::service::{Caller, ServiceError, Violations};
 use crate::store::deliveries::DeliveryState;
 
 /// A subscription to make.
@@ -34,8 +35,14 @@ pub fn new_webhook(
         let all = StateName::ALL.map(StateName::as_str).join(", ");
         found.note("states", format!("must be some of {all}"));
     }
-    let filter = request.filter;
-    Some(NewWebhook { tenant: tenant?, url: url?, filter, states: states?, format: format? })
+    let filter = found.take(check_filter(&request.filter)).map(|()| request.filter);
+    Some(NewWebhook {
+        tenant: tenant?,
+        url: url?,
+        filter: filter?,
+        states: states?,
+        format: format?,
+    })
 }
 
 /// The tenant, if the name is not empty.
@@ -47,9 +54,20 @@ pub fn tenant(name: &str) -> Result<Option<TenantId>, ServiceError> {
     tenant.map(Some).map_err(|rule| ServiceError::invalid_field("tenant", rule.to_string()))
 }
 
+/// The tenant of a call about one object, whose id is in `field` and must not be empty.
+pub fn tenant_of(
+    name: &str,
+    (field, id): (&str, &str),
+    found: &mut Violations,
+) -> Option<Option<TenantId>> {
+    let tenant = found.take(tenant(name));
+    found.take(decode::given(field, id)).and(tenant)
+}
+
 /// The query of a list of deliveries.
 pub fn listing(
     request: v1::ListDeliveriesRequest,
+    caller: &Caller,
     found: &mut Violations,
 ) -> Option<DeliveryListing> {
     let tenant = found.take(tenant(&request.tenant));
@@ -66,14 +84,10 @@ pub fn listing(
     };
     let v1::ListDeliveriesRequest { page_size, page_token, webhook_id, .. } = request;
     let webhook = Some(webhook_id).filter(|id| !id.is_empty());
-    Some(DeliveryListing {
-        tenant: tenant?,
-        state: state?,
-        webhook,
-        operation: operation?,
-        page_size,
-        page_token,
-    })
+    let selection = tenant.zip(state).zip(operation).map(|((tenant, state), operation)| {
+        DeliverySelection { tenant, state, webhook, operation }
+    });
+    DeliveryListing::read(caller, selection, page_size, &page_token, found)
 }
 
 /// A webhook in a list.

@@ -147,7 +147,7 @@ fn a_wrong_configuration_file_is_told_in_four_parts() {
         (command("user = \"no-body\""), "user", "no-body"),
         (command("attempt_timeout = \"1h\""), "attempt_timeout", "url"),
         (command("concurency = 1"), "concurency", "concurrency"),
-        (limit("weight = 0"), "a weight must be", "weight = 0"),
+        (limit("weight = 0"), "weight must be", "weight = 0"),
         (limit("watches = \"x\""), "watches must be", "watches = \"x\""),
         (limit("runing = 1"), "runing", "did you mean running"),
         (limit("kind = \"a b\"\nrunning = 1"), "kind: must be", "kind = \"a b\""),

@@ -53,6 +53,41 @@ async fn what_is_asked_is_refused_for_everything_at_once() {
 }
 
 #[tokio::test]
+async fn administration_is_refused_for_everything_at_once() {
+    let server = Server::start().await;
+    let get = async |path: &str| refused(&server, ("GET", path), &[], String::new()).await;
+    let deliveries = "/v1/deliveries?state=x&operation=x&page_size=-1&page_token=a&tenant=A";
+    let fields = ["tenant", "state", "operation", "page_size", "page_token"];
+    assert_eq!(get(deliveries).await, fields);
+    let keys = get("/v1/keys?tenant=A&page_size=-1&page_token=a").await;
+    assert_eq!(keys, ["tenant", "page_size", "page_token"]);
+
+    let webhook = json!({"url": "ftp://a/", "filter": "(", "format": "x", "states": ["x"]});
+    let fields = refused(&server, ("POST", "/v1/webhooks"), &[JSON], webhook.to_string()).await;
+    assert_eq!(fields, ["url", "format", "states", "filter"]);
+
+    let set = async |path: &str, body: serde_json::Value| {
+        refused(&server, ("POST", path), &[JSON], body.to_string()).await
+    };
+    let limit = json!({"what": "x", "tenant": "A", "kind": "1", "label": "!", "most": "1"});
+    let fields = ["a", "what", "tenant", "kind", "label"];
+    assert_eq!(set("/v1/limits?a=1", limit).await, fields);
+    let limit = json!({"what": "weight", "kind": "k", "label": "l", "most": "0"});
+    assert_eq!(set("/v1/limits", limit).await, ["kind", "label", "most"]);
+    let limit = json!({"what": "watches", "kind": "k", "most": "1"});
+    let answer = server.ask("POST", "/v1/limits", &[JSON], limit.to_string()).await;
+    let problem = answer.problem(400, "INVALID_ARGUMENT");
+    assert_eq!(problem["detail"], "kind must be empty, because watches has no kind");
+    for (path, field) in [
+        ("/v1/webhooks/:pause?tenant=A", "webhook_id"),
+        ("/v1/deliveries/:redeliver?tenant=A", "delivery_id"),
+    ] {
+        assert_eq!(set(path, json!({})).await, ["tenant", field], "{path}");
+    }
+    assert_eq!(set("/v1/keys/:revoke", json!({})).await, ["key_id"]);
+}
+
+#[tokio::test]
 async fn what_is_to_change_is_refused_for_everything_at_once() {
     let server = Server::start().await;
     let (if_match, long) = (("if-match", "x"), long());
@@ -84,6 +119,17 @@ async fn a_submission_is_refused_for_everything_at_once() {
     let other = [JSON, ("idempotency-key", "b")];
     let fields = refused(&server, submit, &other, body.to_string()).await;
     assert_eq!(fields, ["a", "Idempotency-Key", "kind", "settings.priority", "input"]);
+
+    let batch = json!({"batch": {}, "requests": [{"kind": "1"}, {"kind": "longrun.batch"}]});
+    let fields = refused(&server, ("POST", "/v1/batches"), &[JSON], batch.to_string()).await;
+    assert_eq!(fields, ["requests[0].kind", "requests[1].kind"]);
+
+    // A field has one name, whether the document cannot be read or its value breaks a rule.
+    for start in ["soon", "9999-01-01T00:00:00Z"] {
+        let body = json!({"kind": "k", "startAt": start}).to_string();
+        let fields = refused(&server, ("POST", "/v1/operations"), &[JSON], body).await;
+        assert_eq!(fields, ["start_at"], "{start}");
+    }
 
     let media_type = format!("text/{long}");
     let headers = [

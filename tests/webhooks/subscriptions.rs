@@ -100,6 +100,17 @@ async fn what_is_wrong_with_a_subscription_is_named() {
     let request = CreateWebhookRequest { url, states, ..Default::default() };
     let refused = server.client.create_webhook(request).await.unwrap_err();
     assert!(refused.message().contains("states must be"), "{refused}");
+    let client = &server.client;
+    for (refused, field) in [
+        (client.delete_webhook("A", "").await, "webhook_id"),
+        (client.pause_webhook("A", "").await.map(drop), "webhook_id"),
+        (client.webhook_secret("A", "").await.map(drop), "webhook_id"),
+        (client.redeliver("A", "").await.map(drop), "delivery_id"),
+    ] {
+        let refused = refused.unwrap_err();
+        let violations = refused.field_violations().iter().map(|it| it.field.as_str());
+        assert_eq!(violations.collect::<Vec<_>>(), ["tenant", field], "{refused}");
+    }
     let (is_done, said) =
         server.cli(&["webhook", "redeliver", "msg_00000000000000000000000000000000"]);
     assert!(!is_done && said.contains("no delivery"), "{said}");

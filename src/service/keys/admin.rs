@@ -46,6 +46,33 @@ pub enum Whose {
     Everybodys,
 }
 
+/// A valid request for a page of keys.
+#[derive(Clone, Debug)]
+pub struct KeyListing {
+    whose: Whose,
+    page: PageRequest,
+}
+
+impl KeyListing {
+    /// A request for at most `page_size` keys (0: the default) after `page_token` (empty: the first). `whose` is `None` if
+    /// it is wrong. Notes every broken rule.
+    pub fn read(
+        caller: &Caller,
+        whose: Option<Whose>,
+        page_size: i32,
+        page_token: &str,
+        found: &mut Violations,
+    ) -> Option<Self> {
+        let tenant = match &whose {
+            Some(Whose::Of(tenant)) => tenant.as_str(),
+            Some(Whose::Everybodys) => "-",
+            Some(Whose::Own) | None => caller.tenant.as_str(),
+        };
+        let page = PageRequest::read(&["keys", tenant], (page_size, PAGE), page_token, found);
+        Some(Self { whose: whose?, page: page? })
+    }
+}
+
 impl Service {
     fn keys(&self) -> Result<&Keys, ServiceError> {
         self.keys.as_ref().ok_or_else(|| {
@@ -92,12 +119,11 @@ impl Service {
     pub async fn list_keys(
         &self,
         caller: &Caller,
-        whose: Whose,
-        page_size: i32,
-        page_token: &str,
+        listing: KeyListing,
     ) -> Result<(Vec<KeyRecord>, String), ServiceError> {
         caller.may(Action::Administer)?;
         let keys = self.keys()?;
+        let KeyListing { whose, page } = listing;
         let tenant = match whose {
             Whose::Own => Some(caller.tenant.clone()),
             Whose::Of(tenant) => Some(self.tenant_for(caller, Some(tenant))?),
@@ -106,10 +132,6 @@ impl Service {
                 None
             }
         };
-        let query = ["keys", tenant.as_ref().map_or("-", TenantId::as_str)];
-        let mut found = Violations::default();
-        let page = PageRequest::read(&query, (page_size, PAGE), page_token, &mut found);
-        let page = found.settle(page)?;
         let size = page.limit;
         let after =
             page.after.map(|position| String::from_utf8_lossy(&position[..16]).into_owned());
@@ -185,27 +207,24 @@ fn out_of_date(keys: &Snapshot<Key>, tenant: &TenantId, now: Timestamp) -> Vec<S
 
 /// Refuses a key that breaks a rule, or that has a permission which its maker may not grant.
 fn check(caller: &Caller, new: &NewKey, now: Timestamp) -> Result<(), ServiceError> {
-    let wrong = |field, rule: String| Err(ServiceError::invalid_field(field, rule));
+    let mut found = Violations::default();
     if new.roles.is_empty() {
         let all = Role::ALL.map(Role::as_str).join(", ");
-        return wrong("roles", format!("must be some of {all}, e.g. submit and read"));
+        found.note("roles", format!("must be some of {all}, e.g. submit and read"));
     }
     if new.kinds.is_some() && !new.roles.has(Role::Work) {
-        return wrong(
-            "kinds",
-            "must be left out where the role work is not among the roles".into(),
-        );
-    }
-    if new.kinds.as_ref().is_some_and(|kinds| !(1..=100).contains(&kinds.len())) {
-        return wrong("kinds", "must be from 1 to 100, or left out for all".into());
+        found.note("kinds", "must be left out where the role work is not among the roles");
+    } else if new.kinds.as_ref().is_some_and(|kinds| !(1..=100).contains(&kinds.len())) {
+        found.note("kinds", "must be from 1 to 100, or left out for all");
     }
     if new.name.len() > MAX_NAME_BYTES || new.name.chars().any(char::is_control) {
-        return wrong("name", format!("must be at most {MAX_NAME_BYTES} bytes without controls"));
+        found.note("name", format!("must be at most {MAX_NAME_BYTES} bytes without controls"));
     }
     let end = new.expires_at;
     if end.is_some_and(|end| end <= now || end.since(now) > LONGEST) {
-        return wrong("expire_time", "must be later than now, by ten years at most".into());
+        found.note("expire_time", "must be later than now, by ten years at most");
     }
+    found.check()?;
     if new.roles.has(Role::Operator) {
         caller.may(Action::Operate)?;
     }

@@ -21,7 +21,7 @@ mod secret;
 mod text;
 mod uses;
 
-pub use admin::{KeyRecord, MAX_KEYS, MAX_NAME_BYTES, Whose};
+pub use admin::{KeyListing, KeyRecord, MAX_KEYS, MAX_NAME_BYTES, Whose};
 pub use entry::{Key, bytes_of_hex, kinds as kinds_of, roles as roles_of};
 pub use secret::ServerSecret;
 pub use text::{KeyText, PREFIX, is_id};

@@ -11,7 +11,9 @@ use crate::catalogue::{Change, ChangeError, Snapshot};
 use crate::operation::filter::Filter;
 use crate::operation::{CallbackUrl, NewOperation, StateName, TenantId, Timestamp};
 use crate::service::keys::KeyText;
-use crate::service::{Action, Caller, Reason, Service, ServiceError, audit, echo, parse_filter};
+use crate::service::{
+    Action, Caller, Reason, Service, ServiceError, Violations, audit, echo, parse_filter,
+};
 
 /// The maximum number of a tenant's subscriptions.
 pub const MAX_WEBHOOKS: usize = 100;
@@ -79,14 +81,12 @@ impl Service {
         tenant: TenantId,
         new: NewWebhook,
     ) -> Result<Webhook, ServiceError> {
-        let wrong = |field, rule: String| Err(ServiceError::invalid_field(field, rule));
+        let mut found = Violations::default();
         if let Err(refused) = self.webhooks()?.check(&new.url) {
-            return wrong("url", refused.to_string());
+            found.note("url", refused.to_string());
         }
-        if new.filter.len() > MAX_FILTER_BYTES {
-            return wrong("filter", format!("must have at most {MAX_FILTER_BYTES} bytes"));
-        }
-        parse_filter(&new.filter)?;
+        found.take(check_filter(&new.filter));
+        found.check()?;
         let mut states = new.states;
         if states.is_empty() {
             states = StateName::ALL.into_iter().filter(|state| state.is_done()).collect();
@@ -261,6 +261,15 @@ impl Service {
             .map_err(|refused| ServiceError::invalid_field(field, refused.to_string()))?;
         Ok(webhooks.begin().await?)
     }
+}
+
+/// Refuses a filter that a webhook cannot have.
+pub fn check_filter(filter: &str) -> Result<(), ServiceError> {
+    if filter.len() > MAX_FILTER_BYTES {
+        let rule = format!("must have at most {MAX_FILTER_BYTES} bytes");
+        return Err(ServiceError::invalid_field("filter", rule));
+    }
+    parse_filter(filter).map(drop)
 }
 
 /// The subscriptions of a tenant.

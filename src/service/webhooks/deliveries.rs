@@ -14,9 +14,9 @@ const PAGE: usize = 50;
 /// How long a redelivery is tried.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(24 * 3_600);
 
-/// A query for deliveries.
+/// The deliveries to list.
 #[derive(Clone, Debug, Default)]
-pub struct DeliveryListing {
+pub struct DeliverySelection {
     /// The tenant; `None`: the caller's own.
     pub tenant: Option<TenantId>,
     /// The state; `None`: any.
@@ -25,10 +25,39 @@ pub struct DeliveryListing {
     pub webhook: Option<String>,
     /// The operation; `None`: any.
     pub operation: Option<OperationId>,
-    /// The maximum number of deliveries; 0: the default.
-    pub page_size: i32,
-    /// The token of the page.
-    pub page_token: String,
+}
+
+/// A valid request for a page of deliveries.
+#[derive(Clone, Debug)]
+pub struct DeliveryListing {
+    selection: DeliverySelection,
+    page: PageRequest,
+}
+
+impl DeliveryListing {
+    /// A request for at most `page_size` deliveries (0: the default) after `page_token` (empty: the latest). `selection`
+    /// is `None` if a part of it is wrong. Notes every broken rule.
+    pub fn read(
+        caller: &Caller,
+        selection: Option<DeliverySelection>,
+        page_size: i32,
+        page_token: &str,
+        found: &mut Violations,
+    ) -> Option<Self> {
+        let of = selection.clone().unwrap_or_default();
+        let tenant = of.tenant.as_ref().unwrap_or(&caller.tenant);
+        let state = of.state.map_or("", DeliveryState::as_str);
+        let webhook = of.webhook.map(|id| stored_name(id, tenant)).unwrap_or_default();
+        let operation = of.operation.map(|id| id.to_string()).unwrap_or_default();
+        let about = ["deliveries", tenant.as_str(), state, &webhook, &operation];
+        let page = PageRequest::read(&about, (page_size, PAGE), page_token, found);
+        Some(Self { selection: selection?, page: page? })
+    }
+}
+
+/// The name under which the webhook with that id is stored.
+fn stored_name(id: String, tenant: &TenantId) -> String {
+    if id == CALLBACKS { callbacks_of(tenant) } else { id }
 }
 
 /// A delivery as it is listed.
@@ -57,31 +86,19 @@ impl Service {
     ) -> Result<(Vec<DeliveryRecord>, String), ServiceError> {
         caller.may(Action::Administer)?;
         let webhooks = self.webhooks()?;
-        let tenant = self.tenant_for(caller, listing.tenant)?;
-        let state = listing.state.map_or("", DeliveryState::as_str);
+        let DeliveryListing { selection, page } = listing;
+        let tenant = self.tenant_for(caller, selection.tenant)?;
         // What is no id has no deliveries; not every store could be asked for it.
         let is_id = |id: &String| id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let is_of_none = listing.webhook.as_ref().is_some_and(|id| !is_id(id));
-        let webhook = listing.webhook.map(|id| match id.as_str() {
-            CALLBACKS => callbacks_of(&tenant),
-            _ => id,
-        });
-        let operation = listing.operation.map(|id| id.to_string()).unwrap_or_default();
-        let of = webhook.as_deref().unwrap_or_default();
-        let query = ["deliveries", tenant.as_str(), state, of, &operation];
-        let mut found = Violations::default();
-        let size = (listing.page_size, PAGE);
-        let page = PageRequest::read(&query, size, &listing.page_token, &mut found);
-        let page = found.settle(page)?;
-        if is_of_none {
+        if selection.webhook.as_ref().is_some_and(|id| !is_id(id)) {
             return Ok((Vec::new(), String::new()));
         }
         let before = page.after.and_then(|place| place.first_chunk().copied());
         let query = DeliveryQuery {
+            state: selection.state,
+            webhook: selection.webhook.map(|id| stored_name(id, &tenant)),
+            operation: selection.operation,
             tenant,
-            state: listing.state,
-            webhook,
-            operation: listing.operation,
             before: before.map(u64::from_be_bytes),
             limit: page.limit + 1,
         };

@@ -22,9 +22,9 @@ mod deliveries;
 mod entry;
 mod record;
 
-pub use admin::{MAX_WEBHOOKS, NewWebhook};
+pub use admin::{MAX_WEBHOOKS, NewWebhook, check_filter};
 pub use courier::CourierState;
-pub use deliveries::{DeliveryListing, DeliveryRecord};
+pub use deliveries::{DeliveryListing, DeliveryRecord, DeliverySelection};
 pub use entry::{CALLBACKS, Format, Webhook, WebhookRecord, callbacks_of, endpoint_of_webhook};
 pub use record::{Record, delivery_id, delivery_text};
 
