@@ -154,7 +154,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<String, ServiceErro
     let text = text.trim();
     let key = match text.strip_prefix('"') {
         Some(rest) => unquote(rest)
-            .ok_or_else(|| invalid("must end with the quotation mark that it begins with"))?,
+            .ok_or_else(|| invalid("must be a string as in RFC 8941, such as \"monday\""))?,
         None => text.to_owned(),
     };
     if key.is_empty() { Err(invalid("must not be empty")) } else { Ok(key) }
@@ -167,7 +167,7 @@ fn unquote(text: &str) -> Option<String> {
     loop {
         match characters.next()? {
             '"' => break,
-            '\\' => string.push(characters.next()?),
+            '\\' => string.push(characters.next().filter(|it| matches!(it, '"' | '\\'))?),
             character => string.push(character),
         }
     }
@@ -238,6 +238,7 @@ mod tests {
             ("\"abc", None),
             ("\"abc\" d", None),
             ("\"abc\\", None),
+            ("\"a\\q\"", None),
             ("\"\"", None),
             ("", None),
             ("kéy", None),

@@ -289,6 +289,10 @@ impl Resource {
     async fn serve(&self, http: &Http, request: Request) -> Answer {
         let (mut parts, body) = request.into_parts();
         let mut places = segments(&mut parts, http).await?;
+        if places.iter().any(|(_, value)| value.is_empty()) {
+            // Handlers take a missing place for a route without it.
+            return Err(Problem::no_route(parts.uri.path()));
+        }
         let mut verb = None;
         for (name, value) in &mut places {
             if name == "target" {

@@ -184,6 +184,8 @@ async fn refusals_have_googles_form_and_the_statuses_of_their_codes() {
     refused(others, 404, "NOT_FOUND", "OPERATION_NOT_FOUND");
     let others = server.get("/v1/tenants/other/operations").await;
     refused(others, 404, "NOT_FOUND", "OPERATION_NOT_FOUND");
+    let nobodys = server.get("/v1/tenants//operations").await;
+    nobodys.problem(404, "ROUTE_NOT_FOUND");
     for (path, field) in [
         (format!("{OPERATIONS}/x"), "name"),
         (format!("{OPERATIONS}?pageSize=-1"), "page_size"),
