@@ -34,6 +34,19 @@ fn pair(large: u64, large_unit: &str, small: u64, small_unit: &str) -> String {
     }
 }
 
+/// `1 object`, `1,200 objects`.
+pub(crate) fn count(number: u64, of: &str) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{grouped} {of}{}", if number == 1 { "" } else { "s" })
+}
+
 /// `120 B`, `1.4 MiB`.
 pub(crate) fn bytes(count: u64) -> String {
     let mut size = count as f64;
@@ -81,5 +94,13 @@ mod tests {
     fn sizes_are_rounded() {
         assert_eq!(bytes(1_023), "1023 B");
         assert_eq!(bytes(1_500_000), "1.4 MiB");
+    }
+
+    #[test]
+    fn counts_are_readable() {
+        let counts = [0, 1, 999, 1_000, 1_234_567].map(|number| count(number, "object"));
+        let expected = ["0 objects", "1 object", "999 objects", "1,000 objects"];
+        assert_eq!(counts[..4], expected);
+        assert_eq!(counts[4], "1,234,567 objects");
     }
 }

@@ -196,9 +196,13 @@ pub(super) fn children(counts: &ChildCounts) -> String {
     ];
     let parts = parts.iter().filter(|(count, _)| *count > 0);
     let parts: Vec<String> = parts.map(|(count, state)| format!("{count} {state}")).collect();
-    match parts.is_empty() {
+    let states = match parts.is_empty() {
         true => counts.total.to_string(),
         false => format!("{}: {}", counts.total, parts.join(", ")),
+    };
+    match counts.removed {
+        0 => states,
+        removed => format!("{states} ({removed} deleted since)"),
     }
 }
 

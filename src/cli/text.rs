@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use prost_types::Timestamp;
 
-pub(super) use crate::words::duration;
 use crate::words::{self, is_hidden, whole};
+pub(super) use crate::words::{count, duration};
 
 /// A word for a POSIX shell that means `text`.
 pub(super) fn quote(text: &str) -> String {

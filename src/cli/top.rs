@@ -155,10 +155,10 @@ fn tables(look: &Look, out: &Output) -> String {
     };
     let per_minute = sum(|kind| kind.ended_last_minute);
     let head = format!(
-        "{} queued, {} running, {} workers; within the last minute {} submitted, {} ended, {} failed",
+        "{} queued, {} running, {}; within the last minute {} submitted, {} ended, {} failed",
         sum(|kind| kind.queued),
         sum(|kind| kind.running),
-        look.workers.total_size,
+        text::count(look.workers.total_size.unsigned_abs().into(), "worker"),
         sum(|kind| kind.submitted_last_minute),
         per_minute,
         sum(|kind| kind.failed_last_minute),

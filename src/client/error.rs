@@ -166,7 +166,10 @@ impl fmt::Display for ClientError {
             write!(f, ": {message}")?;
         }
         for FieldViolation { field, description } in field_violations {
-            write!(f, "; {field}: {description}")?;
+            // The server's message has those that fit into it.
+            if !message.contains(&format!("{field} {description}")) {
+                write!(f, "; {field}: {description}")?;
+            }
         }
         Ok(())
     }
@@ -213,6 +216,19 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "InvalidArgument (INVALID_FIELD): the request is invalid; kind: must start with a letter"
+        );
+    }
+
+    #[test]
+    fn what_the_message_says_is_said_once() {
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation("kind", "must be set");
+        details.add_bad_request_violation("input", "must be small");
+        let message = "kind must be set; and 1 more";
+        let status = Status::with_error_details(Code::InvalidArgument, message, details);
+        assert_eq!(
+            ClientError::from(status).to_string(),
+            "InvalidArgument: kind must be set; and 1 more; input: must be small"
         );
     }
 

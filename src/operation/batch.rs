@@ -242,11 +242,12 @@ impl ChildCounts {
     /// The counts as text: "3 of 10 children have ended: 2 succeeded, 1 failed".
     pub fn in_words(&self) -> String {
         let (ended, total) = (self.ended(), self.total());
+        let cancelled = self.of(StateName::Cancelled);
         let states = [
             (StateName::Succeeded, "succeeded"),
             (StateName::PartiallySucceeded, "partially succeeded"),
             (StateName::Failed, "failed"),
-            (StateName::Cancelled, "were cancelled"),
+            (StateName::Cancelled, if cancelled == 1 { "was cancelled" } else { "were cancelled" }),
         ];
         let parts = states.map(|(state, word)| (self.of(state), word));
         let parts = parts.iter().filter(|(count, _)| *count > 0);

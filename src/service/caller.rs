@@ -161,7 +161,10 @@ impl Caller {
             return Err(ServiceError::new(Reason::Unauthenticated, "there are no credentials"));
         }
         let needed: Vec<&str> = action.roles().iter().map(|role| role.as_str()).collect();
-        let message = format!("these credentials lack the role {}", needed.join(" or "));
+        let message = match needed.as_slice() {
+            [one] => format!("these credentials lack the role {one}"),
+            some => format!("these credentials have none of the roles {}", some.join(", ")),
+        };
         Err(ServiceError::new(Reason::PermissionDenied, message).with("roles", needed.join(",")))
     }
 

@@ -96,7 +96,10 @@ impl Service {
         let counts = counts.first().copied().unwrap_or_default();
         let (name, live) = (old.id().name(), counts.live());
         if live > 0 {
-            let message = format!("{live} children of {name} are not done");
+            let message = match live {
+                1 => format!("1 child of {name} is not done"),
+                _ => format!("{live} children of {name} are not done"),
+            };
             return Err(ServiceError { message, ..not_done(old.id()) });
         }
         let (unsuccessful, left) = (counts.unsuccessful(), counts.unsuccessful_stored());

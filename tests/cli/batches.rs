@@ -34,6 +34,11 @@ fn a_batch_is_submitted_watched_and_tried_again() {
     let failed = server.expect(0, &["list", "--parent", &name, "--state", "failed", "-o", "name"]);
     assert!(server.expect(0, &["get", failed.trim()]).contains("parent"), "{failed}");
 
+    let gone = children["operations"][0]["name"].as_str().unwrap();
+    server.expect(0, &["delete", gone]);
+    let page = server.expect(0, &["get", &name]);
+    assert!(page.contains("1 failed (1 deleted since)"), "{page}");
+
     let again = server.expect(0, &["retry", &name, "--quiet"]);
     server.expect(5, &["wait", again.trim()]);
     let retried = server.json(&["get", again.trim()]);

@@ -84,7 +84,7 @@ fn top_shows_kinds_and_workers_again_and_again() {
     server.submit(&["lonely"]);
     server.expect(0, &["submit", "shout", "hello", "--wait"]);
     let said = server.expect(0, &["top", "--frames", "2", "--interval", "100ms"]);
-    assert_eq!(said.matches("1 queued, 0 running, 1 workers").count(), 2, "{said}");
+    assert_eq!(said.matches("1 queued, 0 running, 1 worker;").count(), 2, "{said}");
     assert_eq!(said.matches("KIND ").count(), 2, "{said}");
     let said = server.expect(0, &["top", "--frames", "1", "--json"]);
     let look: Value = serde_json::from_str(&said).unwrap();

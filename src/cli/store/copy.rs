@@ -6,9 +6,10 @@ use tokio::time::Instant;
 
 use super::super::output::{Output, Usage};
 use super::super::signals::interruptible;
+use super::super::text::count;
 use super::super::{Exit, text};
 use super::bar::Bar;
-use super::{count, file, open_objects};
+use super::{file, open_objects};
 use crate::config::{Liveness, StoreUrl, Webhooks, objects_place};
 use crate::engine::{Clock as _, SystemClock};
 use crate::files;

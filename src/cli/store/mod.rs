@@ -56,29 +56,3 @@ fn open_objects(url: &StoreUrl, objects: Option<&String>) -> anyhow::Result<Obje
     let place = config::Store { url, objects, ..config::Store::default() }.objects();
     server::open_objects(place.as_deref())
 }
-
-/// `1 object`, `1,200 objects`.
-fn count(number: u64, of: &str) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    format!("{grouped} {of}{}", if number == 1 { "" } else { "s" })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn counts_are_readable() {
-        let counts = [0, 1, 999, 1_000, 1_234_567].map(|number| count(number, "object"));
-        let expected = ["0 objects", "1 object", "999 objects", "1,000 objects"];
-        assert_eq!(counts[..4], expected);
-        assert_eq!(counts[4], "1,234,567 objects");
-    }
-}
