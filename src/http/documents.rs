@@ -86,10 +86,21 @@ pub(super) fn answer(
     location: Option<String>,
     document: &Document,
 ) -> Answer {
-    let mut response = json(status, &operation(call.types(), &call.links(), document)?);
+    let body = operation(call.types(), &call.links(), document)?;
+    answer_with(call, (status, &body), location.as_deref(), document)
+}
+
+/// The same with another document as the body.
+pub(super) fn answer_with(
+    call: &Call,
+    (status, body): (StatusCode, &Value),
+    location: Option<&str>,
+    document: &Document,
+) -> Answer {
+    let mut response = json(status, body);
     vary_by(response.headers_mut(), "prefer");
     if let Some(location) = location {
-        response.headers_mut().insert(LOCATION, header_value(&location)?);
+        response.headers_mut().insert(LOCATION, header_value(location)?);
     }
     about(&mut response, call, &document.operation);
     Ok(response)

@@ -133,6 +133,11 @@ fn list() -> Route {
 
 /// The answers to a submission.
 fn submitted() -> Answers {
+    stored("Stored. `Location` is where to ask.", "Operation")
+}
+
+/// The answers to what was stored as one operation.
+fn stored(about: &str, schema: &str) -> Answers {
     let both = [
         "Location",
         "Operation-Location",
@@ -143,14 +148,12 @@ fn submitted() -> Answers {
         "Vary",
     ];
     let accepted = [&both[..], &["Retry-After"]].concat();
-    Answers::default()
-        .json("202", "Stored. `Location` is where to ask.", &accepted, "Operation")
-        .json(
-            "303",
-            "It is done already: a known key, or the wait was long enough.",
-            &both,
-            "Operation",
-        )
+    Answers::default().json("202", about, &accepted, schema).json(
+        "303",
+        "It is done already: a known key, or the wait was long enough.",
+        &both,
+        schema,
+    )
 }
 
 fn submission() -> Route {
@@ -184,9 +187,8 @@ fn submission_of_kind() -> Route {
 
 fn submission_of_many() -> Route {
     let limits = ["RateLimit?", "RateLimit-Policy?"];
-    let stored = [&limits[..], &["Location"]].concat();
     let about = "Stored, all of it. `Location` is where to ask for the batch.";
-    let answers = Answers::default().json("202", about, &stored, "SubmitBatchResponse").json(
+    let answers = stored(about, "SubmitBatchResponse").json(
         "200",
         "Without a batch: each is stored or refused by itself, as its place says.",
         &limits,
@@ -199,7 +201,7 @@ fn submission_of_many() -> Route {
         "Submits a batch with its children, or many operations, in one commit",
         |call, body| Box::pin(submit::many(call, body)),
     )
-    .takes(&["Idempotency-Key", "Content-Encoding.document"])
+    .takes(&["Prefer", "Idempotency-Key", "Content-Encoding.document"])
     .body(JSON, &refer("SubmitBatchRequest"), true)
     .answers(answers)
     .refuses(&[&ANY[..], &SUBMISSION, &[UnsupportedMediaType]].concat())

@@ -1,6 +1,8 @@
 //! Submissions over HTTP, through this interface's own routes, a dialect or a relay's mount. A dialect responds in its
 //! own words; all other responses are made here.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::StatusCode;
@@ -14,7 +16,7 @@ use super::problem::Problem;
 use super::{coding, result};
 use crate::operation::{HttpEnvelope, InvalidEnvelope, NewOperation, Payload, PayloadForm};
 use crate::service::{
-    Action, ManySubmissions, ManySubmitted, OperationName, ServiceError, Submitted, View,
+    Action, Document, ManySubmissions, ManySubmitted, OperationName, ServiceError, Submitted, View,
     Violations,
 };
 
@@ -152,14 +154,9 @@ pub(in crate::http) async fn answer(call: &Call, submitted: Submitted, face: Fac
         Face::Relay(303) => StatusCode::SEE_OTHER,
         Face::Relay(_) => StatusCode::ACCEPTED,
     };
-    let mut document = submitted.document;
+    let (document, wait) = waited(call, submitted.document).await?;
     let id = document.operation.id();
     let (name, links) = (OperationName { tenant: None, id }, call.links());
-    // A caller that may not read results need not wait.
-    let wait = call.preferences.wait.filter(|_| call.caller.can(Action::Read));
-    if let Some(wait) = wait.filter(|wait| !wait.is_zero() && !document.operation.is_done()) {
-        document = call.service().wait(&call.caller, &name, wait, View::Basic).await?;
-    }
     let is_done = document.operation.is_done();
     let mut response = if is_done && wait.is_some() && matches!(face, Face::Relay(_)) {
         let mut response = result::of(call, &name, &document).await?;
@@ -169,13 +166,38 @@ pub(in crate::http) async fn answer(call: &Call, submitted: Submitted, face: Fac
         let status = if is_done { StatusCode::SEE_OTHER } else { accepted };
         documents::answer(call, status, Some(links.operation(id)), &document)?
     };
-    let respond_async = call.preferences.respond_async && !is_done;
+    of_submission(&mut response, call, &document, wait)?;
+    Ok(response)
+}
+
+/// The stored operation after the wait that the client prefers, and that wait.
+pub(in crate::http) async fn waited(
+    call: &Call,
+    document: Document,
+) -> Result<(Document, Option<Duration>), ServiceError> {
+    // A caller that may not read results need not wait.
+    let wait = call.preferences.wait.filter(|_| call.caller.can(Action::Read));
+    let Some(time) = wait.filter(|wait| !wait.is_zero() && !document.operation.is_done()) else {
+        return Ok((document, wait));
+    };
+    let name = OperationName { tenant: None, id: document.operation.id() };
+    Ok((call.service().wait(&call.caller, &name, time, View::Basic).await?, wait))
+}
+
+/// Adds the fields of every response to a stored submission, after `wait`.
+pub(in crate::http) fn of_submission(
+    response: &mut Response,
+    call: &Call,
+    document: &Document,
+    wait: Option<Duration>,
+) -> Result<(), Problem> {
+    let respond_async = call.preferences.respond_async && !document.operation.is_done();
     let applied = respond_async.then(|| "respond-async".to_owned());
-    preferences_applied(&mut response, applied.into_iter().chain(wait.map(applied_wait)));
-    operation_location(&mut response, &links.status(id))?;
+    preferences_applied(response, applied.into_iter().chain(wait.map(applied_wait)));
+    operation_location(response, &call.links().status(document.operation.id()))?;
     let rate = call.service().rate(&call.caller);
     response.headers_mut().extend(rate.into_iter().flat_map(rate_limits));
-    Ok(response)
+    Ok(())
 }
 
 fn operation_location(response: &mut Response, url: &str) -> Result<(), Problem> {

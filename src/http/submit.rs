@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use http::StatusCode;
-use http::header::LOCATION;
 use serde_json::{Map, Value};
 
 use super::call::Call;
@@ -46,8 +45,8 @@ pub(super) async fn of_kind(mut call: Call, body: Body) -> Answer {
     submission::answer(&call, submitted, Face::Own).await
 }
 
-/// `POST /v1/batches`: a `SubmitBatchRequest` as JSON. 202 for a stored batch, whose key may be a header field; 200 if
-/// each submission has its own result.
+/// `POST /v1/batches`: a `SubmitBatchRequest` as JSON. For a stored batch, whose key may be a header field, the status and
+/// the header are those of a submission; 200 if each submission has its own result.
 pub(super) async fn many(mut call: Call, body: Body) -> Answer {
     let mut found = call.finish_query();
     let mut request: Option<v1::SubmitBatchRequest> = call.message(body, &mut found).await?;
@@ -66,18 +65,29 @@ pub(super) async fn many(mut call: Call, body: Body) -> Answer {
     let service = call.service();
     let asked = request.and_then(|it| found.take(batches::read(it, service.limits())));
     let asked = found.settle(asked)?;
-    let stored = submission::submit_many(&call, asked).await?;
-    let status = if stored.batch.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let mut stored = submission::submit_many(&call, asked).await?;
+    let mut wait = None;
+    if let Some(batch) = &mut stored.batch {
+        (batch.document, wait) = submission::waited(&call, batch.document.clone()).await?;
+    }
     let answer = batches::response(&stored, service.limits().page_bytes);
     let mut answer = documents::object(call.types(), &answer)?;
     locate(&mut answer, &stored, &call.links());
-    let mut response = documents::json(status, &Value::Object(answer));
-    if let Some(batch) = &stored.batch {
-        let url = call.links().operation(batch.document.operation.id());
-        response.headers_mut().insert(LOCATION, documents::header_value(&url)?);
-    }
-    let rate = service.rate(&call.caller);
-    response.headers_mut().extend(rate.into_iter().flat_map(rate_limits));
+    let answer = Value::Object(answer);
+    let Some(Submitted { document, .. }) = &stored.batch else {
+        let mut response = documents::json(StatusCode::OK, &answer);
+        let rate = service.rate(&call.caller);
+        response.headers_mut().extend(rate.into_iter().flat_map(rate_limits));
+        return Ok(response);
+    };
+    let status = match document.operation.is_done() {
+        true => StatusCode::SEE_OTHER,
+        false => StatusCode::ACCEPTED,
+    };
+    let location = call.links().operation(document.operation.id());
+    let answer = (status, &answer);
+    let mut response = documents::answer_with(&call, answer, Some(&location), document)?;
+    submission::of_submission(&mut response, &call, document, wait)?;
     Ok(response)
 }
 

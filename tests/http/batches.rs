@@ -22,6 +22,9 @@ async fn a_batch_is_stored_with_its_children() {
     assert_eq!(children.len(), 2);
     assert_eq!(children[1]["operation"]["parent"], name.as_str());
     assert_eq!(children[1]["operation"]["idempotencyKey"], "nightly/1");
+    assert_eq!((stored.header("etag"), stored.header("vary")), ("\"1\"", "prefer"));
+    assert_ne!(stored.header("retry-after"), "");
+    assert_eq!(stored.header("operation-location"), format!("http://lro.test{path}/status"));
     let again = server.ask("POST", "/v1/batches", &[JSON, key], document.to_string()).await;
     assert_eq!(again.expect(202).location(), path);
 
@@ -38,6 +41,11 @@ async fn a_batch_is_stored_with_its_children() {
 
     let cancelled = server.ask("POST", &format!("{path}:cancel"), &[], "").await.expect(200);
     assert_eq!(cancelled.json()["children"], json!({"total": "3", "cancelled": "3"}));
+    let wait = ("prefer", "wait=60");
+    let ended = server.ask("POST", "/v1/batches", &[JSON, key, wait], document.to_string()).await;
+    let ended = ended.expect(303);
+    assert_eq!((ended.location(), ended.header("preference-applied")), (path.clone(), "wait=60"));
+    assert_eq!((&ended.json()["batch"]["done"], ended.header("retry-after")), (&json!(true), ""));
     server.ask("POST", &child, &[], "x").await.problem(409, "PARENT_NOT_OPEN");
     let nobody = "/v1/kinds/z/operations?parent=operations/0191e2ab-7c1d-7000-8000-0123456789ab";
     server.ask("POST", nobody, &[], "x").await.problem(404, "OPERATION_NOT_FOUND");
