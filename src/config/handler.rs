@@ -95,7 +95,7 @@ pub enum FieldValue {
     Variable(String),
 }
 
-/// Reads the kind that a handler executes: any but that of batches, which the server itself executes.
+/// Reads a kind that handlers execute: any except that of batches, which the server itself executes.
 pub fn handled_kind(text: &str) -> Result<Kind, String> {
     let kind = Kind::parse(text).map_err(|error| error.to_string())?;
     match kind.is_of_batches() {

@@ -200,6 +200,11 @@ fn a_bad_mount_is_refused_with_line_and_reason() {
             "kind must be",
         ),
         (
+            mount("file = \"good.toml\"\nprefix = \"/a\"").replace("\"k\"", "\"longrun.batch\""),
+            6,
+            "kind must not be longrun.batch",
+        ),
+        (
             mount("file = \"good.toml\"\nprefix = \"/a\"").replace("\"/s\"", "\"s\""),
             5,
             "path must be",

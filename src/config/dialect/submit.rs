@@ -5,6 +5,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::Refused;
+use crate::config::handler::handled_kind;
 use crate::dialect::{Pattern, Places, near, path};
 use crate::operation::Kind;
 
@@ -89,15 +90,15 @@ impl KindOf {
             let near = near::question(unknown, path.places());
             return Err((at, format!("kind may have in braces what prefix and path have{near}")));
         };
-        let sample = Kind::parse(&sample).map_err(|error| (at, format!("kind {error}")))?;
+        let sample = handled_kind(&sample).map_err(|error| (at, format!("kind {error}")))?;
         let is_made = text.contains('{');
         if let Some(first) = known.first().filter(|_| !is_made) {
             let rule = "kinds is for a kind that is made of places";
             return Err((first.span().start, rule.to_owned()));
         }
         let known = known.iter().map(|kind| {
-            let refused = |error| (kind.span().start, format!("a kind {error}"));
-            Kind::parse(kind.as_ref()).map_err(refused)
+            let refused = |error: String| (kind.span().start, format!("a kind {error}"));
+            handled_kind(kind.as_ref()).map_err(refused)
         });
         let known = known.collect::<Result<_, _>>()?;
         Ok(if is_made { Self::Made { template: text.clone(), known } } else { Self::One(sample) })
@@ -109,7 +110,7 @@ impl KindOf {
             Self::One(kind) => Some(kind.clone()),
             Self::Made { template, known } => {
                 let value = |name: &str| places.get(name).map(String::as_str);
-                let kind = Kind::parse(&fill(template, value)?).ok()?;
+                let kind = handled_kind(&fill(template, value)?).ok()?;
                 (known.is_empty() || known.contains(&kind)).then_some(kind)
             }
         }
