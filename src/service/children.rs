@@ -175,20 +175,36 @@ impl Service {
         Ok(self.cancel_page(batch, None, reason).await?.len() == PAGE)
     }
 
-    /// For the worker of batches: some unsuccessful children, as many as a result lists.
+    /// For the worker of batches: the unsuccessful children that ended first, as many as a result lists.
     pub async fn some_unsuccessful(
         &self,
         batch: &Operation,
         most: usize,
     ) -> Result<Vec<Document>, ServiceError> {
-        // Most that were cancelled are so because others failed: these come first.
-        let states = [StateName::Failed, StateName::PartiallySucceeded, StateName::Cancelled];
-        let mut found = Vec::new();
-        for state in states {
-            if found.len() < most {
-                found.extend(self.page_of(batch, &[state], None).await?);
-            }
+        if most == 0 {
+            return Ok(Vec::new());
         }
+        let states = [StateName::Failed, StateName::PartiallySucceeded, StateName::Cancelled];
+        // The batch cancels the others after it was decided: those that decided it ended first.
+        let by_end = ListQuery {
+            scope: batch.submission.tenant.clone().into(),
+            filter: Filter::children(batch.id(), &states),
+            order: ListOrder { by: OrderBy::EndTime, descending: false },
+            after: None,
+            limit: most,
+        };
+        let found = match self.engine.list(by_end).await {
+            Ok(found) => found,
+            // There are too many to be sorted.
+            Err(EngineError::TimedOut) => {
+                let mut found = self.page_of(batch, &states[..2], None).await?;
+                if found.len() < most {
+                    found.extend(self.page_of(batch, &states[2..], None).await?);
+                }
+                found
+            }
+            Err(error) => return Err(error.into()),
+        };
         let documents = found.into_iter().take(most).map(|it| Document::basic(Arc::new(it)));
         Ok(documents.collect())
     }

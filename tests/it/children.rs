@@ -146,6 +146,21 @@ async fn the_first_failure_ends_a_batch_of_all_and_cancels_the_rest() {
 }
 
 #[tokio::test]
+async fn a_cancel_that_fails_a_batch_is_named_before_those_that_follow_from_it() {
+    let server = TestServer::start().await;
+    let (parent, children) = submit(&server, request(batch(Rule::All), 30)).await;
+    server.cancel(&children[29].name, "not needed").await;
+    let done = server.done(&parent.name).await;
+    let error = done.error.clone().expect("an error");
+    let first = &error.causes[0];
+    assert_eq!(
+        (first.code.as_str(), &first.metadata["operation"]),
+        ("CHILD_CANCELLED", &children[29].name)
+    );
+    assert!(first.message.contains("not needed"), "{error:?}");
+}
+
+#[tokio::test]
 async fn the_first_success_ends_a_batch_of_any() {
     let server = TestServer::start().await;
     let (parent, _) = submit(&server, request(batch(Rule::Any), 3)).await;
@@ -352,23 +367,6 @@ async fn a_child_is_found_by_its_key_when_its_batch_takes_no_more() {
 }
 
 #[tokio::test]
-async fn a_batch_is_all_or_nothing() {
-    let server = TestServer::with(|config| config.limits.max_outstanding = 3).await;
-    let mut bad = request(Batch { max_failures: 1, ..batch(Rule::All) }, 2);
-    bad.requests[1].kind = "not a kind".to_owned();
-    let refusal = refused(&server, bad).await;
-    assert_eq!(refusal.fields(), ["batch.max_failures", "requests[1].kind"]);
-    refusal.is(Code::InvalidArgument, "INVALID_ARGUMENT");
-    refused(&server, request(batch(Rule::All), 3))
-        .await
-        .is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED");
-    refused(&server, request(batch(Rule::All), 0)).await.is_about("requests");
-    let mut twice = request(batch(Rule::All), 2);
-    twice.requests.iter_mut().for_each(|it| it.idempotency_key = "one".to_owned());
-    refused(&server, twice).await.is_about("requests[1].idempotency_key");
-    for (own, made) in [(1, 0), (0, 1)] {
-        let keyed = Batch { idempotency_key: "night".to_owned(), ..batch(Rule::All) };
-#[tokio::test]
 async fn a_child_is_found_by_its_key_when_its_batch_is_gone() {
     let server = TestServer::start().await;
     let expecting = Batch { expected_children: 2, ..batch(Rule::All) };
@@ -394,6 +392,23 @@ async fn a_child_is_found_by_its_key_when_its_batch_is_gone() {
     }
 }
 
+#[tokio::test]
+async fn a_batch_is_all_or_nothing() {
+    let server = TestServer::with(|config| config.limits.max_outstanding = 3).await;
+    let mut bad = request(Batch { max_failures: 1, ..batch(Rule::All) }, 2);
+    bad.requests[1].kind = "not a kind".to_owned();
+    let refusal = refused(&server, bad).await;
+    assert_eq!(refusal.fields(), ["batch.max_failures", "requests[1].kind"]);
+    refusal.is(Code::InvalidArgument, "INVALID_ARGUMENT");
+    refused(&server, request(batch(Rule::All), 3))
+        .await
+        .is(Code::ResourceExhausted, "RESOURCE_EXHAUSTED");
+    refused(&server, request(batch(Rule::All), 0)).await.is_about("requests");
+    let mut twice = request(batch(Rule::All), 2);
+    twice.requests.iter_mut().for_each(|it| it.idempotency_key = "one".to_owned());
+    refused(&server, twice).await.is_about("requests[1].idempotency_key");
+    for (own, made) in [(1, 0), (0, 1)] {
+        let keyed = Batch { idempotency_key: "night".to_owned(), ..batch(Rule::All) };
         let mut met = request(keyed, 2);
         met.requests[own].idempotency_key = format!("night/{made}");
         refused(&server, met).await.is_about(&format!("requests[{own}].idempotency_key"));
