@@ -232,7 +232,7 @@ pub enum EngineError {
     #[error("there is no such operation")]
     NotFound,
     /// There was one, and its retention has removed it.
-    #[error("the operation was deleted when its retention was up")]
+    #[error("the operation was deleted when its retention was over")]
     Expired {
         /// The time.
         purged_at: Timestamp,

@@ -179,7 +179,7 @@ impl Call {
             return decode::idempotency_key("idempotency_key", in_body);
         }
         if !in_body.is_empty() && in_body != in_header {
-            let rule = "must be the same as the body's idempotencyKey where both are given";
+            let rule = "must be the same as the body's idempotencyKey if both are given";
             return Err(ServiceError::invalid_field("Idempotency-Key", rule));
         }
         decode::idempotency_key("Idempotency-Key", &in_header)

@@ -76,7 +76,7 @@ impl Problem {
 
     /// The same, where the methods are not known beforehand.
     pub(super) fn not_allowed(method: &Method, allow: HeaderValue) -> Self {
-        let message = format!("{method} is not possible here");
+        let message = format!("{method} is not allowed here");
         Self::from(ServiceError::new(Reason::MethodNotAllowed, message)).with_header(ALLOW, allow)
     }
 

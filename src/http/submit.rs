@@ -58,7 +58,10 @@ pub(super) async fn many(mut call: Call, body: Body) -> Answer {
         (Some(batch), Some(key)) => key.as_str().clone_into(&mut batch.idempotency_key),
         // What is wrong with a body that cannot be read is noted.
         (None, Some(_)) => {
-            found.note("Idempotency-Key", "must be left out without `batch`, which it is for");
+            found.note(
+                "Idempotency-Key",
+                "must be empty without `batch`, because it is the batch's",
+            );
         }
         (_, None) => {}
     }

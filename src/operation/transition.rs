@@ -226,7 +226,7 @@ impl Step<'_> {
         // A reader of it as the operation's end must not take it for work that was not done.
         let last = if life.attempts_used >= most {
             format!(
-                "; what it did up to there may have taken effect, and there is no further attempt \
+                "; its work until then may have taken effect, and there is no further attempt, \
                  because at most {most} may be made"
             )
         } else {

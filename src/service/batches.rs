@@ -150,18 +150,18 @@ fn check_batch(
     let key = batch.idempotency_key.as_ref();
     if key.is_some_and(|key| key.as_str().len() > MAX_KEY) {
         let rule = format!(
-            "must have at most {MAX_KEY} characters, because those of its children begin with it"
+            "must have at most {MAX_KEY} characters, because the keys of its children begin with it"
         );
         found.note("batch.idempotency_key", rule);
     }
     let mut keys: HashSet<&str> = key.map(IdempotencyKey::as_str).into_iter().collect();
     for (at, child) in children.iter().enumerate() {
         if child.parent.is_some() {
-            let rule = "must be empty where `batch` is set, which is the parent";
+            let rule = "must be empty if `batch` is set, because the batch is the parent";
             found.note(format!("requests[{at}].parent"), rule);
         }
         if child.idempotency_key.as_ref().is_some_and(|key| !keys.insert(key.as_str())) {
-            let rule = "must be another than those of the batch and of other requests";
+            let rule = "must differ from the keys of the batch and of the other requests";
             found.note(format!("requests[{at}].idempotency_key"), rule);
         }
     }

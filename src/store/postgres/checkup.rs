@@ -85,7 +85,7 @@ pub(super) async fn check_pooler(server: &Server) -> Result<(), String> {
 
 async fn process(client: &Client) -> Result<String, String> {
     let rows = rows(client, "SELECT pg_backend_pid()").await?;
-    rows.first().map(|row| text(row, 0)).ok_or_else(|| "the database says nothing".to_owned())
+    rows.first().map(|row| text(row, 0)).ok_or_else(|| "the database returned nothing".to_owned())
 }
 
 /// Without prepared statements, which poolers may lose.
