@@ -278,7 +278,10 @@ mod tests {
             ("kind = 'a'\ncommand = 'x'\nlimit = 'cpu=1s'", "limit must be a list, e.g. "),
             ("kind = 'a'\ncommand = 'x'\nlimit = ['cpu=0']", "limit cpu=0: "),
             ("kind = 'a'\ncommand = 'x'\nuser = 'no:body'", "user must be a name"),
-            ("kind = 'a'\nurl = 'http://h'\nheaders = { host = 'x' }", "host must be the name of a header"),
+            (
+                "kind = 'a'\nurl = 'http://h'\nheaders = { host = 'x' }",
+                "host must be the name of a header",
+            ),
             ("kind = 'a'\ncommand = 'x'\n[[handler]]\nkind = 'a'\ncommand = 'y'", "line 4"),
         ] {
             let error = read(&format!("[[handler]]\n{keys}\n")).expect_err(keys).to_string();
