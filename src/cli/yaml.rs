@@ -29,7 +29,7 @@ fn write(text: &mut String, value: &Value, indent: usize) {
             for entry in entries {
                 let mut inner = String::new();
                 write(&mut inner, entry, indent + 2);
-                // The first line of what is nested stands behind the dash.
+                // The first line of a nested value follows the dash.
                 let inner = inner.trim_start();
                 text.push_str(&format!("{:indent$}- {inner}", ""));
             }
