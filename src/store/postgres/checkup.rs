@@ -36,7 +36,7 @@ pub struct Examination {
 }
 
 /// What is said of a pooler that gives each transaction another connection.
-pub(super) const POOLED: &str = "a pooler stands in between that gives each transaction another connection, as \
+pub(super) const POOLED: &str = "a pooler in front of the database gives each transaction another connection, as \
     PgBouncer does with pool_mode = transaction: locks, notifications and settings of a session would be lost. Connect \
     to the database itself, or through a pool with pool_mode = session";
 
