@@ -37,8 +37,8 @@ pub(super) struct Args {
     /// The kind of work; workers serve kinds
     #[arg(add = completions::kinds())]
     kind: String,
-    /// The input: text, @FILE, or - for stdin; by default none. @@TEXT is text that begins with @. An input that begins
-    /// with a dash must come after --
+    /// The input: text, @FILE, or - for stdin; by default none. @@TEXT is text that begins with @. After -- the input may
+    /// begin with a dash
     #[arg(allow_negative_numbers = true)]
     input: Option<String>,
     /// Media type of the input [default: application/json, text/plain or application/octet-stream,
