@@ -8,8 +8,8 @@ use crate::cli::text;
 use crate::config::StoreUrl;
 use crate::store::postgres::checkup::{self, Examination};
 
-/// The oldest PostgreSQL that is tested.
-const OLDEST: u32 = 130_000;
+/// The oldest PostgreSQL that the server accepts.
+const OLDEST: u32 = 140_000;
 /// The number of connections that a replica needs.
 const PER_REPLICA: u64 = 6;
 /// An older snapshot keeps many dead rows in the database.
@@ -71,7 +71,7 @@ fn database(found: &Examination) -> Vec<Finding> {
         }
     };
     let is_old = setting("server_version_num").parse().is_ok_and(|number: u32| number < OLDEST);
-    say(is_old, format!("PostgreSQL {version} is not tested"), "use PostgreSQL 13 or later");
+    say(is_old, format!("PostgreSQL {version} is too old"), "use PostgreSQL 14 or later");
     for (name, advice) in [
         (
             "fsync",

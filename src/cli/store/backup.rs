@@ -115,7 +115,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     }
     if gone > 0 {
         let operations = count(gone, "operation");
-        out.note(&format!("{operations} were deleted meanwhile; their objects are missing"));
+        out.note(&format!("deleted meanwhile: {operations}, whose objects are missing"));
     }
     Ok(Exit::Ok)
 }
