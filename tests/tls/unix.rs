@@ -54,6 +54,6 @@ async fn a_file_that_is_no_socket_stays() {
     let directory = tempfile::tempdir().unwrap();
     let path = write(directory.path(), "socket", "precious");
     let refused = Server::bind(config(&directory, "a.db")).await.err().unwrap();
-    assert!(format!("{refused:#}").contains("no socket"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("is not a socket"), "{refused:#}");
     assert_eq!(std::fs::read_to_string(path).unwrap(), "precious");
 }
