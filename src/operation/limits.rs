@@ -92,7 +92,7 @@ impl Limit {
         if *name == LimitName::Paused && most > 1 {
             return Err((
                 "most",
-                "paused must be 1, or 0 for a tenant that is excepted".to_owned(),
+                "paused must be 1, or 0 to exempt a tenant from a pause of all".to_owned(),
             ));
         }
         if *name == LimitName::Weight && !(1..=1_000).contains(&most) {

@@ -104,8 +104,8 @@ impl Service {
             let message = match unsuccessful {
                 0 => format!("no child of {name} failed or was cancelled"),
                 _ => format!(
-                    "{} of the {unsuccessful} children of {name} that failed or were cancelled were deleted since, and \
-                     cannot be tried again: submit them anew",
+                    "{} of the {unsuccessful} children of {name} that failed or were cancelled have been deleted, and \
+                     cannot be retried: submit them again",
                     unsuccessful - left
                 ),
             };
