@@ -165,7 +165,7 @@ impl<E: Entry> Space<E> {
                 Err(error) => return Err(failed(error)),
             }
         }
-        let busy = format!("others change {} all the time", E::SPACE);
+        let busy = format!("other writers keep changing {}: try again", E::SPACE);
         Err(failed(StoreError::Unavailable(busy)))
     }
 

@@ -51,9 +51,9 @@ pub const DEFAULT_PORT: u16 = 7420;
 pub enum ConfigError {
     /// Other machines could reach a server that accepts every caller.
     #[error(
-        "{flag} {address} is reachable from other machines, and nothing asks callers who they are: \
-         say --bootstrap-key-file FILE for a first API key, --key-file FILE for a file of keys, --auth required where \
-         the store has keys already, or --insecure where the network itself keeps others out; \
+        "{flag} {address} is reachable from other machines, and callers need no credentials: \
+         give --bootstrap-key-file FILE for a first API key, --key-file FILE for a file of keys, --auth required if \
+         the store has keys already, or --insecure if the network keeps others out; \
          or listen on a loopback address, e.g. {flag} 127.0.0.1:{}",
         .address.port()
     )]
@@ -65,13 +65,13 @@ pub enum ConfigError {
     },
     /// Credentials are configured, but none are required.
     #[error(
-        "--auth none contradicts {0}, which is for callers that are asked who they are: leave one of them out, or say \
+        "--auth none contradicts {0}, which is for callers with credentials: omit one of them, or use \
          --auth required"
     )]
     Pointless(&'static str),
     /// Pages would hide what is mounted at their paths.
     #[error(
-        "--pages on contradicts the mount at {0}: pages are at / and under /ui/; say --pages off, or mount it elsewhere, \
+        "--pages on contradicts the mount at {0}: pages are at / and under /ui/; use --pages off, or mount it elsewhere, \
          e.g. prefix = \"/api\""
     )]
     Mounted(String),
@@ -253,7 +253,7 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         _ => return Err("must be a number of bytes, with KiB, MiB, GiB or no unit".to_owned()),
     };
     let number: usize = digits.parse().map_err(|_| "must be a number, e.g. 64KiB".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "is too large, e.g. 5GiB would do".to_owned())
+    number.checked_mul(factor).ok_or_else(|| "is too large, e.g. 5GiB".to_owned())
 }
 
 /// Parses a whole number within a range.

@@ -140,11 +140,11 @@ pub fn is_private(path: &Path, flag: &'static str) -> Result<(), KeyFileError> {
 
 fn check(metadata: &Metadata) -> Result<(), String> {
     if !metadata.is_file() {
-        return Err("is no regular file".to_owned());
+        return Err("is not a regular file".to_owned());
     }
     match metadata.permissions().mode() & 0o077 {
         0 => Ok(()),
-        _ => Err("can be read by others than its owner: `chmod 600` it".to_owned()),
+        _ => Err("can be read by users other than its owner: run chmod 600 on it".to_owned()),
     }
 }
 
@@ -155,12 +155,12 @@ fn parse(text: &str) -> Result<Parsed, String> {
     let file: File = toml::from_str(text).map_err(|error| {
         let line =
             error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count());
-        format!("is no list of [[key]] tables, line {}: {}", line.max(1), error.message())
+        format!("is not a list of [[key]] tables, line {}: {}", line.max(1), error.message())
     })?;
     let mut parsed = Parsed::new();
     for (at, entry) in file.key.into_iter().enumerate() {
         let entry =
-            entry.parse().map_err(|rule| format!("is wrong in its key {}: {rule}", at + 1))?;
+            entry.parse().map_err(|rule| format!("has an error in its key {}: {rule}", at + 1))?;
         parsed.push(entry);
     }
     Ok(parsed)
@@ -173,7 +173,7 @@ impl Entry {
             (None, Some(hash)) => hash,
             _ => return Err("it must have either key or hash".to_owned()),
         };
-        let rule = "hash must be what `longrun key generate` prints";
+        let rule = "hash must be a hash that `longrun key generate` printed";
         let (id, digest) = hash.split_once(':').filter(|(id, _)| is_id(id)).ok_or(rule)?;
         let digest = bytes_of_hex(digest).ok_or(rule)?;
         let tenant = self.tenant.as_deref().map(TenantId::parse).transpose();

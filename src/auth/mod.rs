@@ -125,9 +125,9 @@ impl Authenticator {
             }
         }
         let message = if is_own {
-            "this server does not know such credentials"
+            "this server does not accept these credentials"
         } else {
-            "there are no credentials for this server: send `authorization: Bearer KEY`"
+            "the request has no credentials for this server: send `authorization: Bearer KEY`"
         };
         let error = ServiceError::new(Reason::Unauthenticated, message);
         Identity::of(Err(error), origin, is_own)

@@ -8,17 +8,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Batches;
-use crate::operation::filter::Filter;
-use crate::operation::{Operation, Scope, Timestamp};
+use crate::operation::{Operation, Timestamp};
 use crate::service::ServiceError;
-use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy};
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(10);
 /// Clocks of replicas may differ by this much, and an end may be stored so long after it was decided.
 const SLACK: Duration = Duration::from_secs(3600);
-/// How many batches are read at once, and how many at most.
-const PAGE: usize = 100;
+/// How many pages of batches one sweep reads at most.
 const MOST_PAGES: usize = 10;
 
 /// Looks for them until `stop`.
@@ -46,14 +43,7 @@ async fn sweep(
 ) -> Result<(), ServiceError> {
     let mut after = None;
     for _ in 0..MOST_PAGES {
-        let query = ListQuery {
-            scope: Scope::All,
-            filter: Filter::ended_batches(),
-            order: ListOrder { by: OrderBy::EndTime, descending: true },
-            after,
-            limit: PAGE,
-        };
-        let page = batches.engine.list(query).await?;
+        let page = batches.service.ended_batches(after.as_ref()).await?;
         let is_recent = |batch: &&Operation| {
             let until = batch.ended_at().map(|ended_at| ended_at.after(SLACK));
             last.is_none_or(|last| until >= Some(last))
@@ -61,12 +51,9 @@ async fn sweep(
         for batch in page.iter().take_while(is_recent) {
             while !stop.is_cancelled() && batches.cancel_some_children(batch).await? {}
         }
-        match page.last().filter(|oldest| page.len() == PAGE && is_recent(oldest)) {
-            Some(oldest) => {
-                let end_time = oldest.ended_at().unwrap_or(Timestamp::MAX);
-                after = Some(ListPosition { end_time, id: oldest.id() });
-            }
-            None => return Ok(()),
+        after = page.into_iter().next_back().filter(|oldest| is_recent(&oldest));
+        if after.is_none() {
+            return Ok(());
         }
     }
     Ok(())

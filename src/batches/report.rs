@@ -59,7 +59,7 @@ pub(super) fn ended(
 pub(super) fn children_gone(rule: &BatchRule, counts: &ChildCounts) -> Report {
     let missing = rule.expected_children.saturating_sub(counts.total());
     let message = format!(
-        "{missing} of {} children that were to be tried again were deleted before: submit them anew",
+        "{missing} of {} children that should be retried had been deleted: submit them again",
         rule.expected_children
     );
     failed(error("CHILDREN_GONE", FAILED_PRECONDITION, message))

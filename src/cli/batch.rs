@@ -36,15 +36,15 @@ Examples:
   longrun batch render frames.txt --idempotency-key \"render-$BUILD\" --quiet
 
 Each line of the files, or of stdin (-), is the input of a child; with --per-file each file is.
-Empty lines are left out. Settings are those of the children, labels those of all.
+Empty lines are skipped. Settings apply to the children, labels to the children and the batch.
 
 The batch is an operation: get, wait, watch, cancel and retry take its name. cancel cancels its
-children as well, and retry tries those again that failed or were cancelled, in a new batch.
-`longrun list --parent NAME` lists its children, `longrun submit --parent NAME` adds one while the
+children as well. retry makes a new batch of the children that failed or were cancelled.
+`longrun list --parent NAME` lists the children, `longrun submit --parent NAME` adds one while the
 batch is not done.
 
 Exit codes of --wait and --watch: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 6 not
-done when the time was up.";
+done when the time to wait was over.";
 
 /// Arguments of `batch`.
 #[derive(clap::Args, Debug)]
@@ -53,27 +53,27 @@ pub(super) struct Args {
     /// The kind of the children
     #[arg(add = completions::kinds())]
     kind: String,
-    /// Files with the inputs of the children, one in each line; - is stdin
+    /// Files with the inputs of the children, one on each line; - is stdin
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
-    /// One child for each file, instead of for each line
+    /// Make one child of each file, instead of each line
     #[arg(long)]
     per_file: bool,
     /// When the batch ends: all (every child must succeed), any (one must), or max-failures=N
     #[arg(long, value_name = "RULE", default_value = "all", value_parser = rule)]
     rule: (Rule, i64),
     /// Media type of the inputs [default: application/json, text/plain or application/octet-stream,
-    /// as each looks]
+    /// detected from each input]
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
     /// Label of the batch and of its children; repeatable
     #[arg(long = "label", short, value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
-    /// Name for this batch: repeating the command with the same key and inputs gives the same batch, and goes on where it
-    /// was interrupted [default: random]
+    /// Name for this batch: the same command with the same key and inputs continues an interrupted batch, and makes no
+    /// second one [default: random]
     #[arg(long, short = 'k', value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     idempotency_key: Option<String>,
-    /// URL to be told of the end of the batch by a signed POST, a webhook
+    /// URL that the server notifies of the end of the batch by a signed POST, a webhook
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
     #[command(flatten)]
@@ -82,14 +82,14 @@ pub(super) struct Args {
     then: Then,
 }
 
-/// What to do once it is submitted.
+/// What to do after the submission.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Then")]
 struct Then {
     /// Wait until it is done, show it, and exit with its exit code; --wait 30s waits at most 30 s
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, conflicts_with = "watch", value_parser = parse_duration)]
     wait: Option<Option<Duration>>,
-    /// Watch it until it is done, with one bar for all children, and exit with its exit code
+    /// Watch it until it is done, with one progress bar for all children, and exit with its exit code
     #[arg(long)]
     watch: bool,
     /// Print the batch's name and nothing else
@@ -139,7 +139,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     args.then.follow(&operation, remote, out).await
 }
 
-/// Stores the batch with its first children, and the others behind them.
+/// Stores the batch with its first children, then the others.
 async fn submit(
     batch: Batch,
     pages: Vec<Vec<SubmitRequest>>,
@@ -200,7 +200,7 @@ async fn submit_page(client: &Client, page: Vec<SubmitRequest>) -> Result<(), Cl
     }
 }
 
-/// As many at once as a call takes.
+/// The next requests: as many as one call takes.
 fn pages(children: impl Iterator<Item = SubmitRequest>) -> Vec<Vec<SubmitRequest>> {
     let mut pages: Vec<Vec<SubmitRequest>> = Vec::new();
     let mut bytes = 0;

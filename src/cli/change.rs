@@ -1,4 +1,4 @@
-//! `longrun cancel`, `run-now`, `delete` and `retry`: what changes an operation that exists.
+//! `longrun cancel`, `run-now`, `delete` and `retry`: changes to existing operations.
 
 use clap::builder::NonEmptyStringValueParser;
 
@@ -15,7 +15,7 @@ Examples:
   longrun cancel --kind report.build --state queued          asks first; --yes does not
 
 A queued operation is CANCELLED at once. A running one is CANCELLING until its worker has stopped or
-its grace period is over; if it ends first, its outcome stands. Cancelling what is done changes
+its grace period is over; if it ends first, its outcome counts. Cancelling a done operation changes
 nothing.";
 
 const DELETE_EXAMPLES: &str = "\
@@ -30,15 +30,15 @@ Examples:
   longrun run-now 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
   longrun run-now --kind report.build --yes                  all that wait for their time
 
-For queued operations that are put off: whose start time has not come, or whose last attempt failed.
-They start as soon as a worker has room. Others stay as they are.";
+For queued operations that wait for their start time, or for the next attempt after a failed one:
+they start as soon as a worker has room. Other operations do not change.";
 
 const RETRY_EXAMPLES: &str = "\
 Examples:
   longrun retry 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
   longrun retry --state failed --since 1h
 
-The done operation stays as it is; the answer is a new one with the same input and settings.";
+The done operation does not change. The command prints a new one with the same input and settings.";
 
 /// Arguments of `cancel`.
 #[derive(clap::Args, Debug)]
@@ -46,7 +46,7 @@ The done operation stays as it is; the answer is a new one with the same input a
 pub(super) struct CancelArgs {
     #[command(flatten)]
     chosen: Chosen,
-    /// Why, for people and for the worker; at most 1,000 characters
+    /// Reason, for people and for the worker; at most 1,000 characters
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
 }
@@ -73,7 +73,7 @@ pub(super) struct RunNowArgs {
 pub(super) struct RetryArgs {
     #[command(flatten)]
     chosen: Chosen,
-    /// Name for this retry of one operation: repeating the command with the same key gives the same new operation
+    /// Name for this retry of one operation: the same command with the same key returns the same new operation
     #[arg(long, value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     idempotency_key: Option<String>,
     /// Print the new operation's name and nothing else
@@ -127,7 +127,7 @@ pub(super) async fn delete(
     Ok(exit)
 }
 
-/// Says that one of several was refused; the others are still to be done, unless no server is there.
+/// Reports the refusal of one operation. The command goes on with the others, unless the server cannot be reached.
 fn refused(error: &ClientError, to: &str, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let is_transient = error.is_transient();
     let error = remote.failed(error, to);

@@ -1,6 +1,6 @@
-//! `longrun completions SHELL`, and the answers to shells that ask what a word may be: names, kinds and states too.
+//! `longrun completions SHELL`, and the completions that shells ask for: flags, and also names, kinds and states.
 //!
-//! A completion never fails and never takes long: where no server answers, there is nothing to offer.
+//! A completion never fails and never takes long: if no server responds, it offers no names and kinds.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -24,14 +24,14 @@ Examples:
   longrun completions zsh > \"${fpath[1]}/_longrun\"
   longrun completions fish > ~/.config/fish/completions/longrun.fish
 
-The script has the program itself say what fits, so that it also completes names of operations,
-kinds and states, from the server of LONGRUN_SERVER or --server.";
+The script asks this program for completions. So it also completes names of operations, kinds and
+states, from the server of LONGRUN_SERVER or --server.";
 
-/// With this variable, the program is asked for completions.
+/// If this variable is set, a shell asks the program for completions.
 const VARIABLE: &str = "LONGRUN_COMPLETE";
 /// Longest time for the server's response, because a person waits at the keyboard.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How many operations are offered, the latest.
+/// How many operations are offered: the latest.
 const MOST: i32 = 100;
 
 /// Arguments of `completions`.
@@ -51,7 +51,7 @@ pub(super) fn run(args: &Args, out: &Output) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// Answers a shell that asks what fits, on stdout; `None` where none does.
+/// Writes completions to stdout, if a shell asks for them; otherwise `None`.
 pub fn complete(words: &[OsString]) -> Option<Exit> {
     let shell = std::env::var_os(VARIABLE).filter(|shell| !shell.is_empty())?;
     let shells = Shells::builtins();
@@ -103,7 +103,7 @@ pub(super) fn states() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {
         let states = (1..=16).filter_map(|number| State::try_from(number).ok());
         let names = states.map(|state| describe::state_name(state).to_lowercase());
-        // Behind a comma begins another one.
+        // A comma begins another state.
         let current = current.to_string_lossy();
         let (before, last) =
             current.rsplit_once(',').map_or(("", &*current), |(before, last)| (before, last));
@@ -121,7 +121,7 @@ fn fitting(
     candidates.filter(|it| it.get_value().as_encoded_bytes().starts_with(begin)).collect()
 }
 
-/// The words of a line, perhaps one that is not whole yet, that are flags of the command with their values.
+/// The flags of the command on a line that may be incomplete, with their values.
 fn flags_of(command: &clap::Command, line: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let (mut words, mut line) = (Vec::new(), line.take_while(|word| word != "--"));
     while let Some(word) = line.next() {
@@ -142,7 +142,7 @@ fn flags_of(command: &clap::Command, line: impl Iterator<Item = OsString>) -> Ve
     words
 }
 
-/// Asks the server that the words on the line and the variables name.
+/// Calls the server that the line and the variables name.
 fn ask<T>(call: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Option<T> {
     let line = std::env::args_os().skip_while(|word| word != "--").skip(2);
     let command = Connection::augment_args(clap::Command::new("longrun").no_binary_name(true));

@@ -21,10 +21,10 @@ Examples:
   longrun config check                defaults and LONGRUN_… variables: a file to begin with
   longrun config check --worker worker.toml
 
-It prints the configuration that `longrun serve --config FILE` would have, as such a file: what FILE
-says, what LONGRUN_… variables say, which win over it, and the defaults. Passwords, tokens and other
-secrets are printed as ***. Exit codes: 0 it can be used, 2 it cannot; then the line is named.
-docs/configuration.md has all settings.";
+Prints the configuration that `longrun serve --config FILE` would use, in the form of such a file.
+LONGRUN_… variables win over FILE, and FILE wins over the defaults. Passwords, tokens and other
+secrets are printed as ***. Exit codes: 0 the file is valid, 2 it is not, and the error names the
+line. docs/configuration.md lists all settings.";
 
 /// Arguments of `config`.
 #[derive(clap::Args, Debug)]
@@ -36,17 +36,17 @@ pub(super) struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Action {
-    /// Check a configuration file, and print what it comes to
+    /// Check a configuration file, and print the effective configuration
     Check(CheckArgs),
 }
 
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 struct CheckArgs {
-    /// The configuration file (TOML); without it, the defaults and the variables are checked
+    /// The configuration file (TOML); without one, the command checks the defaults and the variables
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// It is a file for `longrun worker`
+    /// Check the file as one for `longrun worker`
     #[arg(long)]
     worker: bool,
 }
@@ -57,13 +57,13 @@ pub(super) fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let mut words: Vec<OsString> = vec!["longrun".into(), name.into()];
     match file {
         Some(file) => words.extend(["--config".into(), file.into()]),
-        // Flags that a worker requires beside settings.
+        // Flags that a worker requires in addition to settings.
         None if worker => words.extend(["--kind=any", "--", "true"].map(OsString::from)),
         None => {}
     }
     let command = configured::command(name);
     let configured = configured::read(words).map_err(|error| of_variable(error, &command))?;
-    // Everything that the command itself would refuse before it begins.
+    // All checks that the command itself makes before it begins.
     configured.cli()?;
     let Configured { matches, file } = configured;
     let of_command = matches.subcommand_matches(name).cloned().unwrap_or_default();
@@ -99,7 +99,7 @@ fn of_variable(error: anyhow::Error, command: &Command) -> anyhow::Error {
     Usage(format!("{variable}{}", text.trim_start_matches("error: ").trim_end())).into()
 }
 
-/// The settings, each on a line: what is not set is a comment.
+/// The settings, each on a line; settings without a value are comments.
 fn describe(command: &Command, matches: &ArgMatches, file: Option<&File>) -> String {
     let (mut text, mut heading) = (String::new(), None);
     for (key, arg) in configured::settings(command) {
@@ -134,7 +134,7 @@ fn is_list(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Append)
 }
 
-/// What the setting is, without its secrets; `None` if it is not set.
+/// The value of a setting, without secrets; `None` if it is not set.
 fn value(arg: &Arg, matches: &ArgMatches) -> Option<Value> {
     let id = arg.get_id().as_str();
     if matches!(arg.get_action(), ArgAction::SetTrue) {

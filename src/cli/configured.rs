@@ -15,16 +15,16 @@ use crate::config::file::{self, Setting, TABLES};
 
 /// Commands that take a configuration file.
 const CONFIGURED: [&str; 2] = ["serve", "worker"];
-/// Flags that are no settings: they say what is done now, or the file has tables in their place.
+/// Flags that are not settings: they belong to one run, or the file has tables in their place.
 const NO_SETTINGS: [&str; 9] =
     ["config", "handler", "handler-url", "help", "json", "kind", "limit", "url", "version"];
 
-/// A command line that has been read, with the file that it names.
+/// A parsed command line, with the file that it names.
 #[derive(Debug)]
 pub(super) struct Configured {
-    /// What flags, variables, file and defaults say together.
+    /// The values from flags, variables, file and defaults.
     pub(super) matches: ArgMatches,
-    /// The file, if one is named.
+    /// The file, if the command line names one.
     pub(super) file: Option<File>,
 }
 
@@ -32,9 +32,9 @@ pub(super) struct Configured {
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
-    /// As it was written.
+    /// The text of the file.
     pub(super) text: String,
-    /// What it says.
+    /// The parsed file.
     pub(super) config: file::Config,
 }
 
@@ -81,7 +81,8 @@ fn read_words(words: &[OsString]) -> Result<ArgMatches, clap::Error> {
     })
 }
 
-/// The command line, whose help shows no variable's value: many can hold a password, of a store, a URL or a command.
+/// The command line, whose help shows no values of variables, because many can hold a password: of a store, a URL or a
+/// command.
 fn discreet() -> Command {
     fn hide(command: Command) -> Command {
         command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(hide)
@@ -89,7 +90,7 @@ fn discreet() -> Command {
     hide(Cli::command())
 }
 
-/// The files that the file names are looked for beside it.
+/// Reads the file. Relative paths in it are relative to its folder.
 fn read_file(path: &Path) -> Result<File, Usage> {
     let name = path.display();
     let text = std::fs::read_to_string(path)
@@ -97,7 +98,7 @@ fn read_file(path: &Path) -> Result<File, Usage> {
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     let beside = |name: &str| std::fs::read_to_string(folder.join(name));
     let config = file::parse(&text, &beside).map_err(|mut error| {
-        // Behind the first table a setting is taken for a key of it.
+        // TOML takes a setting after the first table as a key of that table.
         let key = error
             .reason
             .strip_prefix("there is no key ")
@@ -150,7 +151,7 @@ pub(super) fn command(name: &str) -> Command {
 
 /// The flags of the command that are settings, in the order of its help, with their keys.
 pub(super) fn settings(command: &Command) -> impl Iterator<Item = (String, &Arg)> {
-    // A server connects to none.
+    // A server does not connect to another one.
     let is_of_clients =
         |arg: &Arg| command.get_name() == "serve" && arg.get_help_heading() == Some("Connection");
     command.get_arguments().filter_map(move |arg| {
@@ -220,7 +221,7 @@ fn blamed<'a>(
     settings.iter().find(|setting| find(command, setting).is_ok_and(|arg| arg.to_string() == about))
 }
 
-/// What is wrong with a setting, and what would do.
+/// The rule that a setting breaks, with a valid example.
 fn reason(error: &clap::Error, setting: &Setting, command: &Command) -> String {
     let key = &setting.key;
     let arg = find(command, setting).ok();
@@ -251,7 +252,7 @@ fn reason(error: &clap::Error, setting: &Setting, command: &Command) -> String {
     }
 }
 
-/// A value of the setting that would do.
+/// A valid value of the setting.
 fn in_toml(arg: &Arg) -> String {
     let value = refusal::example(arg).unwrap_or_default();
     let number = value.parse().map(toml::Value::Integer);
@@ -309,7 +310,7 @@ mod tests {
         for (key, arg) in settings(&serve) {
             let variable = arg.get_env().unwrap_or_default().to_string_lossy().to_lowercase();
             let variable = variable.trim_start_matches("longrun_");
-            // Of what may be repeated, the variable is in the plural.
+            // The variable of a repeatable flag is in the plural.
             let plural = [format!("{key}s"), key.replace("jwt_role", "jwt_roles")];
             assert!(variable == key || plural.iter().any(|it| it == variable), "{key}: {variable}");
         }

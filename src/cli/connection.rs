@@ -11,17 +11,17 @@ use crate::client::{Client, ClientBuilder};
 
 const DEFAULT_SERVER: &str = "http://127.0.0.1:7420";
 
-/// The way to the server.
+/// How to reach the server.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub(super) struct Connection {
-    /// Server to talk to: http://HOST:PORT, https://HOST:PORT or unix:PATH
+    /// Server to connect to: http://HOST:PORT, https://HOST:PORT or unix:PATH
     #[arg(long, global = true, value_name = "URL", env = "LONGRUN_SERVER", default_value = DEFAULT_SERVER)]
     pub(super) server: String,
-    /// Authorities that vouch for an https:// server, PEM [default: the system's]
+    /// Certificate authorities of an https:// server, PEM [default: the system's]
     #[arg(long, global = true, value_name = "FILE", env = "LONGRUN_CA")]
     ca: Option<PathBuf>,
-    /// Certificate to show an https:// server, PEM
+    /// Client certificate for an https:// server, PEM
     #[arg(
         long,
         global = true,
@@ -39,8 +39,8 @@ pub(super) struct Connection {
         requires = "client_cert"
     )]
     client_key: Option<PathBuf>,
-    /// Token to send with every call; other users see it in the process list, so that the variable or --token-file is
-    /// better
+    /// Token to send with every call. Prefer the variable or --token-file, because other users of the machine see flags in
+    /// the process list
     #[arg(
         long,
         global = true,
@@ -50,10 +50,10 @@ pub(super) struct Connection {
         conflicts_with = "token_file"
     )]
     token: Option<Secret>,
-    /// File with the token, read for each call; only its user should be able to read it
+    /// File with the token, read for each call; no other user should be able to read it
     #[arg(long, global = true, value_name = "FILE", env = "LONGRUN_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// Send the token over plain http:// to other machines as well, where others can read it
+    /// Send the token over plain http:// to other machines as well, although it can be read on the way
     #[arg(long, global = true, env = "LONGRUN_ALLOW_PLAINTEXT_TOKEN")]
     allow_plaintext_token: bool,
 }
@@ -90,12 +90,12 @@ impl Connection {
         }
     }
 
-    /// The same way to another server.
+    /// The same flags for another server.
     pub(super) fn at(&self, url: &str) -> Self {
         Self { server: url.to_owned(), ..self.clone() }
     }
 
-    /// The flag whose file an error names, and a file that would do.
+    /// The flag whose file an error names, and an example of a file.
     pub(super) fn file_in(&self, error: &str) -> Option<(&'static str, &'static str)> {
         let files = [
             ("--token-file", &self.token_file, "longrun.key"),

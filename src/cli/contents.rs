@@ -10,10 +10,10 @@ use serde_json::json;
 use super::output::{Output, Usage};
 use crate::client::{Chunk, ClientError, ContentStream};
 
-/// Where contents go.
+/// Where to write contents.
 #[derive(clap::Args, Debug, Default)]
 pub(super) struct To {
-    /// File to write to in place of stdout (-); it appears only once it is whole
+    /// File to write to in place of stdout (-); it appears only when it is complete
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -29,7 +29,7 @@ impl To {
         self.file().is_none()
     }
 
-    /// Refuses JSON where stdout is taken.
+    /// Refuses JSON if the contents go to stdout.
     pub(super) fn check(&self, out: &Output) -> Result<(), Usage> {
         match out.is_json() && self.file().is_none() {
             true => Err(Usage("--json needs --output FILE, because stdout is for the contents, e.g. --json --output result.bin".to_owned())),
@@ -37,7 +37,7 @@ impl To {
         }
     }
 
-    /// The same where there are several, which one file cannot hold.
+    /// Refuses one file for the contents of several operations.
     pub(super) fn check_several(&self, count: usize) -> Result<(), Usage> {
         match self.file() {
             Some(_) if count > 1 => Err(Usage(format!(
@@ -75,7 +75,7 @@ impl To {
     }
 }
 
-/// Writes beside the file and renames, so that half of it is never taken for all.
+/// Writes to a temporary file beside the target and renames it, so that a part is never mistaken for the whole.
 async fn write_file<M: Chunk>(
     contents: &mut ContentStream<M>,
     path: &Path,
@@ -99,7 +99,7 @@ async fn write_file<M: Chunk>(
     Ok(written)
 }
 
-/// What any new file would have: the umask takes away what the user does not want to give.
+/// The mode of any new file; the umask then removes what the user does not grant.
 fn permissions() -> std::fs::Permissions {
     std::os::unix::fs::PermissionsExt::from_mode(0o666)
 }

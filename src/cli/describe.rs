@@ -14,7 +14,7 @@ use crate::proto::v1::{ChildCounts, Error, Event, Operation, Payload, Progress};
 /// The longest contents that are shown within a description, in characters.
 const MOST_CONTENTS: usize = 2_000;
 
-/// `QUEUED`, `RUNNING`, …; empty where there is none, as for a line of the log.
+/// `QUEUED`, `RUNNING`, …; empty without a state, as for a log line.
 pub(super) fn state_name(state: State) -> &'static str {
     match state {
         State::Unspecified => "",
@@ -39,7 +39,7 @@ pub(super) fn progress(progress: &Progress) -> String {
     parts.join(" ")
 }
 
-/// How far, from 0 to 100.
+/// The progress, from 0 to 100.
 pub(super) fn percent(progress: &Progress) -> Option<f64> {
     let of_units = || match (progress.done_units, progress.total_units) {
         (Some(done), Some(total)) if total > 0 => Some(100.0 * done as f64 / total as f64),
@@ -48,7 +48,7 @@ pub(super) fn percent(progress: &Progress) -> Option<f64> {
     progress.percent.or_else(of_units).map(|percent| percent.clamp(0.0, 100.0))
 }
 
-/// What an event says, without its time and state.
+/// An event in words, without its time and state.
 pub(super) fn event(event: &Event) -> String {
     let by = match event.worker_id.as_str() {
         "" => String::new(),
@@ -88,7 +88,7 @@ pub(super) fn one_line(error: &Error) -> String {
     }
 }
 
-/// An error and its causes, each a step further in than what it caused.
+/// An error and its causes, each cause indented below its effect.
 pub(super) fn error(error: &Error, indent: usize) -> String {
     let mut text = String::new();
     write_error(&mut text, error, indent);
@@ -111,7 +111,7 @@ fn write_error(text: &mut String, error: &Error, indent: usize) {
     }
 }
 
-/// An operation as a page: facts under each other, then payloads and errors.
+/// An operation as a page: a fact per line, then payloads and errors.
 pub(super) fn page(operation: &Operation, now: SystemTime, paint: Paint) -> String {
     let mut page = paint.bold(&clean(&operation.name));
     for (name, value) in facts(operation, now, paint) {
@@ -215,7 +215,7 @@ pub(super) fn labels(operation: &Operation) -> String {
     labels.join(", ")
 }
 
-/// When a queued operation may start, if that is yet to come.
+/// When a queued operation may start, if that time has not come.
 fn due(operation: &Operation, now: SystemTime) -> String {
     match wait_until_due(operation, now) {
         Some(wait) => format!("{} ({})", date(now + wait), age(now + wait, now)),
@@ -250,7 +250,7 @@ pub(super) fn summary(payload: &Payload) -> String {
     format!("{}, {}{left_out}", clean(content_type), bytes(payload.size_bytes))
 }
 
-/// The contents, as far as people can read them and they are not too long.
+/// The contents, if people can read them and they are not too long.
 pub(super) fn contents(payload: &Payload) -> Option<String> {
     let text = match payload.content.as_ref()? {
         Content::Text(text) => text.clone(),
@@ -265,7 +265,7 @@ pub(super) fn contents(payload: &Payload) -> Option<String> {
     (!text.is_empty()).then(|| shorten(&text, MOST_CONTENTS))
 }
 
-/// `, next try in 4.2 s`, where there is a wait before it.
+/// `, next try in 4.2 s`, if the next attempt has to wait.
 pub(super) fn next_try(operation: &Operation, now: SystemTime) -> String {
     match wait_until_due(operation, now) {
         Some(wait) => format!(", next try in {}", duration(wait)),

@@ -16,10 +16,10 @@ Examples:
   longrun events 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e
   longrun events 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --json | jq -r 'select(.log).log.text'
 
-With --json each event is a document on a line of its own. `longrun watch NAME --after-revision 0`
-goes on as it happens.";
+With --json each event is a document on one line. `longrun watch NAME --after-revision 0` shows the
+same transitions, and goes on live.";
 
-/// So many rows are one block of the table: enough to align, few enough to begin at once.
+/// The rows of one block of the table: enough to align, few enough to begin at once.
 const BLOCK: usize = 100;
 
 /// Arguments of `events`.

@@ -8,9 +8,9 @@ use crate::proto::v1::operation::State;
 /// How the program ends; the numbers are part of the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Done as asked; an operation that was waited for SUCCEEDED.
+    /// Success; if the command waited for an operation, it SUCCEEDED.
     Ok,
-    /// Not done: the server was not reached or refused.
+    /// Failure: the server was not reached, or it refused the request.
     Failure,
     /// The command line is wrong.
     Usage,
@@ -20,7 +20,7 @@ pub enum Exit {
     Cancelled,
     /// The operation PARTIALLY_SUCCEEDED.
     PartiallySucceeded,
-    /// The operation is not done.
+    /// The operation was not done when the time to wait was over.
     NotDone,
     /// The user interrupted with SIGINT.
     Interrupted,

@@ -7,7 +7,7 @@ use super::{text, yaml};
 use crate::proto::json;
 use crate::proto::v1::Operation;
 
-/// What an answer looks like.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// Columns, for people.
@@ -17,7 +17,7 @@ pub(super) enum Format {
     Json,
     /// The same document as YAML.
     Yaml,
-    /// A name a line.
+    /// Names, one per line.
     Name,
 }
 

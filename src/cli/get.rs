@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
     #[arg(required = true, value_name = "NAME", add = completions::operations())]
     names: Vec<String>,
-    /// What the answer looks like, in place of a page for each; --json is -o json
+    /// Output format, in place of a page for each operation; --json is -o json
     #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum)]
     format: Option<Format>,
 }

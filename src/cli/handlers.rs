@@ -12,27 +12,27 @@ use crate::relay::endpoint::Caller;
 use crate::worker::Worker;
 use crate::worker::command::{Command, Confinement, RetryOn};
 
-/// Handlers, and what all of them have in common.
+/// Handlers, and their common settings.
 #[derive(Debug)]
 pub(super) struct Handlers {
-    /// One for a kind.
+    /// The handlers, one for each kind.
     pub(super) list: Vec<Handler>,
-    /// How many attempts run at once of all handlers that do not say it themselves.
+    /// Attempts that run at once, for all handlers without a concurrency of their own together.
     pub(super) concurrency: u16,
     /// Environment variables that all commands get.
     pub(super) variables: Vec<String>,
-    /// Exit codes that ask for another attempt, where a command does not say it itself.
+    /// Exit codes that ask for another attempt, for commands without their own.
     pub(super) retry_on: RetryOn,
-    /// What commands are confined to, where they do not say it themselves.
+    /// Limits, user and directory of commands, for commands without their own.
     pub(super) confinement: Confinement,
-    /// Largest result.
+    /// The largest result in bytes.
     pub(super) max_result_bytes: u64,
 }
 
 /// Reads `KIND=COMMAND`.
 pub(super) fn command(text: &str) -> Result<Handler, String> {
     Handler::of_flag(text, |line| match line.trim() {
-        "" => Err("the command is empty".to_owned()),
+        "" => Err("must have a command after KIND=".to_owned()),
         _ => Ok(Work::Command(CommandLine::new(Words::Shell(line.to_owned())))),
     })
 }
@@ -42,7 +42,7 @@ pub(super) fn endpoint(text: &str) -> Result<Handler, String> {
     Handler::of_flag(text, |url| Ok(Work::Endpoint(Box::new(Endpoint::new(url.parse()?)))))
 }
 
-/// The handlers of flags, and those of the file for other kinds.
+/// The handlers of flags, and the file's handlers for other kinds.
 pub(super) fn merge(flags: Vec<Handler>, file: Vec<Handler>) -> Result<Vec<Handler>, Usage> {
     let mut kinds = HashSet::new();
     if let Some(twice) = flags.iter().find(|handler| !kinds.insert(handler.kind.clone())) {
@@ -56,7 +56,7 @@ pub(super) fn merge(flags: Vec<Handler>, file: Vec<Handler>) -> Result<Vec<Handl
 }
 
 impl Handlers {
-    /// Refuses commands that this process cannot start: before it has a store, or a server.
+    /// Refuses commands that this process cannot start, before it opens a store or connects to a server.
     pub(super) fn check(&self) -> Result<(), Usage> {
         self.confinement.check().map_err(Usage)?;
         for Handler { kind, work, .. } in &self.list {
@@ -69,14 +69,14 @@ impl Handlers {
             {
                 let program = program.display();
                 return Err(Usage(format!(
-                    "the handler of {kind}: there is no program {program} to run: name one on PATH, or by its path, e.g. /usr/bin/tr"
+                    "the handler of {kind}: there is no program {program}; name a program on PATH, or give its path, e.g. /usr/bin/tr"
                 )));
             }
         }
         Ok(())
     }
 
-    /// Workers that execute them: one for all that share, and one for each that has a concurrency of its own.
+    /// The workers: one for each handler with a concurrency of its own, and one for all others.
     pub(super) fn workers(&self, client: &Client) -> anyhow::Result<Vec<Worker>> {
         let mut shared = None;
         let mut workers = Vec::new();
@@ -129,13 +129,13 @@ impl Handlers {
     }
 }
 
-/// Whether a program of that name can be run, as the system looks for it.
+/// Whether the system would find a program of that name.
 fn is_there(program: &OsStr) -> bool {
     let is_file = |path: PathBuf| path.metadata().is_ok_and(|found| found.is_file());
     if program.as_encoded_bytes().contains(&b'/') {
         return is_file(program.into());
     }
-    // Without a PATH the system has one of its own.
+    // Without PATH the system uses its default.
     let Some(path) = std::env::var_os("PATH") else { return true };
     std::env::split_paths(&path).any(|directory| is_file(directory.join(program)))
 }

@@ -1,7 +1,7 @@
 //! A server with its handlers, and the order in which they stop.
 //!
-//! From the signal on the server takes no new work. Handlers stop first, while it still takes their reports: what
-//! they finish is kept, and what they give back goes to the queue at once. Then the server closes its connections.
+//! After the signal the server takes no new work. Handlers stop first, while the server still takes their reports:
+//! finished attempts count, and unfinished ones go back to the queue at once. Then the server closes its connections.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use crate::server::{Server, Stopped};
 use crate::worker::Worker;
 
-/// What a worker takes beyond its own drain timeout, to stop its handlers and give work back.
+/// How long a worker needs beyond its drain timeout, to stop its handlers and give work back.
 const GIVING_BACK: Duration = Duration::from_secs(2);
-/// What handlers leave to the server at least, to finish calls and to close the store.
+/// The least time that the server keeps for itself, to finish calls and to close the store.
 const SERVER_SHARE: Duration = Duration::from_secs(3);
 
 /// The part of the drain timeout after which handlers get SIGTERM.
@@ -23,13 +23,13 @@ pub(super) fn handlers_share(drain_timeout: Duration) -> Duration {
     drain_timeout.saturating_sub(SERVER_SHARE.min(drain_timeout / 2) + GIVING_BACK)
 }
 
-/// This program, which keeps commands. What has taken its place on the disk since is not it.
+/// The running program, which is the keeper of commands. A newer file at its path on disk is another program.
 pub(super) fn keeper() -> std::io::Result<PathBuf> {
     let running = Path::new("/proc/self/exe");
     if running.exists() { Ok(running.to_owned()) } else { std::env::current_exe() }
 }
 
-/// Runs them until `stop`, or until one of them ends by itself.
+/// Runs server and workers until `stop`, or until one of them ends by itself.
 pub(super) async fn host(
     server: Server,
     workers: Vec<Worker>,

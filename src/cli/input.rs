@@ -16,23 +16,23 @@ use crate::proto::v1::payload::Content;
 
 /// The largest input of one message: by default servers take messages of 4 MiB, other fields included.
 const MOST_AT_ONCE: usize = (4 << 20) - (64 << 10);
-/// How much is read at once of what is larger.
+/// How much of a larger input is read at once.
 const PIECE_BYTES: usize = 256 << 10;
 const OF_KNOWN_SIZE: &str =
     "{spinner:.cyan} sending [{bar:30.cyan/dim}] {bytes}/{total_bytes}, {eta} left";
 const OF_UNKNOWN_SIZE: &str = "{spinner:.cyan} sending {bytes}, {bytes_per_sec}";
 
-/// What INPUT names.
+/// The input that INPUT names.
 pub(super) enum Input {
-    /// Read already.
+    /// Read, for one message.
     Whole(Payload),
-    /// Too large for that.
+    /// Too large for one message.
     Large(Large),
 }
 
-/// What is read while it is sent.
+/// An input that is read while it is sent.
 pub(super) struct Large {
-    /// As given, or the media type of arbitrary bytes.
+    /// The media type as given, or application/octet-stream.
     pub(super) content_type: String,
     size: Option<u64>,
     head: Bytes,
@@ -43,7 +43,7 @@ pub(super) struct Large {
 pub(super) async fn open(input: &str, content_type: Option<&str>) -> anyhow::Result<Input> {
     if input == "-" {
         let read = async {
-            // As a file, which is read in the background and has a size where it is one.
+            // Opened as a file, which is read in the background, and has a size if it is a regular file.
             let stdin = io::stdin().as_fd().try_clone_to_owned()?;
             of_file(tokio::fs::File::from(std::fs::File::from(stdin)), content_type).await
         };
@@ -69,7 +69,7 @@ async fn of_file(file: tokio::fs::File, content_type: Option<&str>) -> io::Resul
     begin(file, found.is_file().then_some(found.len()), content_type).await
 }
 
-/// Reads as much as goes in one message, and sees whether there is more.
+/// Reads as much as fits into one message, and checks whether there is more.
 async fn begin(
     mut source: impl AsyncRead + Send + Unpin + 'static,
     size: Option<u64>,
@@ -85,7 +85,7 @@ async fn begin(
 }
 
 impl Large {
-    /// Reads the whole input in pieces; a progress bar shows how far, at a terminal.
+    /// Reads the whole input in pieces, with a progress bar at a terminal.
     pub(super) fn into_stream(
         self,
         out: &Output,
@@ -138,7 +138,7 @@ impl Drop for Bar {
     }
 }
 
-/// Whether something comes on stdin that no INPUT asks for: from a pipe or a file.
+/// Whether a pipe or a file on stdin has data that no INPUT asks for.
 pub(super) fn is_ignored_stdin() -> bool {
     use std::os::unix::fs::FileTypeExt as _;
 
@@ -161,7 +161,7 @@ pub(super) fn payload(bytes: Vec<u8>, content_type: Option<&str>) -> Payload {
     let content_type = match content_type {
         Some(content_type) => content_type.to_owned(),
         None if is_json(&bytes) => "application/json".to_owned(),
-        // The service names the type of text and of bytes itself.
+        // The server sets the content type of text and of bytes itself.
         None => {
             let content = match String::from_utf8(bytes) {
                 Ok(text) => Content::Text(text),
@@ -170,7 +170,7 @@ pub(super) fn payload(bytes: Vec<u8>, content_type: Option<&str>) -> Payload {
             return Payload { content: Some(content), ..Default::default() };
         }
     };
-    // As `data`, since the JSON form would not keep numbers and spaces as they were typed.
+    // As `data`, because the JSON form would not keep numbers and spaces as typed.
     let content = Some(Content::Data(Bytes::from(bytes)));
     Payload { content_type, content, ..Default::default() }
 }

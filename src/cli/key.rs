@@ -22,8 +22,8 @@ Examples:
   longrun key revoke mfrggzdfmztwq2lk
   longrun key generate                               for the file of `serve --key-file`
 
-A key is printed once, when it is made. Give it to clients as `authorization: Bearer KEY`.
-It is good at once, and a revoked one is good no longer than a second at any replica.
+A key is printed once, when it is made. Clients send it as `authorization: Bearer KEY`. A new key is
+valid at once; a revoked one stays valid for at most a second at other replicas.
 Roles: submit, read, work, admin (all within the tenant), operator (keys of all tenants).";
 
 /// Arguments of `key`.
@@ -54,20 +54,20 @@ struct CreateArgs {
     /// Role of the key: submit, read, work, admin, operator; repeatable, or separated by commas
     #[arg(long = "role", value_name = "ROLE", required = true, value_delimiter = ',')]
     roles: Vec<String>,
-    /// Kind that it may execute, with the role work; all by default; repeatable, or separated by commas
+    /// Kind that the key may execute, with the role work; all by default; repeatable, or separated by commas
     #[arg(long = "kind", alias = "kinds", value_name = "KIND", value_delimiter = ',')]
     kinds: Vec<String>,
     /// Lifetime of the key, e.g. 30d; unlimited by default
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     expires: Option<Duration>,
-    /// Name of its user, for audit records
+    /// Name of the key's user, for audit records
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     name: String,
 }
 
 #[derive(clap::Args, Debug)]
 struct ListArgs {
-    /// Tenant; by default the caller's own; - for all
+    /// Tenant; by default the caller's own; - for all tenants
     #[arg(
         long,
         value_name = "TENANT",
@@ -116,7 +116,10 @@ async fn create(args: CreateArgs, remote: &Remote, out: &Output) -> anyhow::Resu
             let at = text::now().checked_add(after);
             Some(
                 at.ok_or_else(|| {
-                    Usage("--expires is too long, e.g. --expires 90d would do".to_owned())
+                    Usage(
+                        "--expires is too long: it must be at most ten years, e.g. --expires 90d"
+                            .to_owned(),
+                    )
                 })?
                 .into(),
             )
@@ -131,7 +134,7 @@ async fn create(args: CreateArgs, remote: &Remote, out: &Output) -> anyhow::Resu
     }
     out.line(&made.secret)?;
     let id = made.key.map(|key| key.key_id).unwrap_or_default();
-    out.note(&format!("this is the only time that it is shown; `longrun key revoke {id}` ends it"));
+    out.note(&format!("the key is shown only this once; `longrun key revoke {id}` revokes it"));
     Ok(Exit::Ok)
 }
 
@@ -164,7 +167,7 @@ async fn list(args: ListArgs, remote: &Remote, out: &Output) -> anyhow::Result<E
 
 async fn revoke(args: RevokeArgs, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     for key in &args.keys {
-        // A whole key, as it is in a file, has its id behind the prefix.
+        // A whole key has its id after the prefix.
         let id = key.strip_prefix(PREFIX).unwrap_or(key).split('_').next().unwrap_or_default();
         let revoked = remote.client.revoke_key(id).await;
         let revoked = revoked.map_err(|error| remote.failed(&error, &format!("revoke {id}")))?;
@@ -191,7 +194,7 @@ fn row(key: &Key, now: SystemTime) -> [Cell; 7] {
             Ok(left) => format!("expires in {}", text::duration(left)),
             Err(_) => "expired".to_owned(),
         },
-        (None, None) => "good".to_owned(),
+        (None, None) => "valid".to_owned(),
     };
     [
         key.key_id.clone().into(),

@@ -22,10 +22,9 @@ Examples:
   longrun limits set retention-seconds 7d
   longrun limits unset outstanding --tenant acme
 
-A limit holds at once at the server that is asked, and within a second at its replicas. It is kept
-in the store, and takes the place of one in the configuration file for the same tenant, kind and
-label.
-`unset` takes it away, so that the configuration file holds again. For operators.
+A limit applies at once at the server that is called, and within a second at its replicas. The store
+keeps it. It replaces the configuration file's limit for the same tenant, kind and label.
+`unset` removes it, and the configuration file's limit applies again. For operators.
 Limits: outstanding, running, submissions-per-second, watches, sessions, connections, payload-bytes,
 result-bytes, stored-bytes, retention-seconds, weight, paused (docs/limits.md).";
 
@@ -39,17 +38,17 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// List limits, those of the configuration file included
+    /// List limits, including those of the configuration file
     List(ListArgs),
     /// Set a limit
     Set(SetArgs),
-    /// Take away a limit that was set
+    /// Remove a limit that was set
     Unset(Which),
 }
 
 #[derive(clap::Args, Debug)]
 struct ListArgs {
-    /// Only limits of this tenant, and of each that has none of its own
+    /// Only limits of this tenant, and limits of each tenant that has none of its own
     #[arg(long, value_name = "TENANT", default_value = "", hide_default_value = true)]
     tenant: String,
 }
@@ -58,7 +57,7 @@ struct ListArgs {
 struct SetArgs {
     #[command(flatten)]
     which: Which,
-    /// The most: a number, a size such as 16MiB, or a duration such as 7d
+    /// The value: a number, a size such as 16MiB, or a duration such as 7d
     #[arg(value_name = "MOST")]
     most: String,
 }
@@ -68,13 +67,13 @@ struct Which {
     /// The limit's name, e.g. outstanding
     #[arg(value_name = "LIMIT")]
     what: String,
-    /// Tenant; each that has none of its own by default
+    /// Tenant; by default each tenant that has no such limit of its own
     #[arg(long, value_name = "TENANT", default_value = "", hide_default_value = true)]
     tenant: String,
-    /// Kind, for outstanding, running, payload-bytes and result-bytes; all kinds together by default
+    /// Kind, for outstanding, running, payload-bytes, result-bytes and paused; all kinds together by default
     #[arg(long, value_name = "KIND", default_value = "", hide_default_value = true)]
     kind: String,
-    /// For running: count operations apart that have different values of this label
+    /// For running: count operations separately by the value of this label
     #[arg(long, value_name = "LABEL", default_value = "", hide_default_value = true)]
     label: String,
 }
@@ -150,7 +149,7 @@ async fn unset(which: Which, remote: &Remote, out: &Output) -> anyhow::Result<Ex
     of.what = of.what.replace('_', "-");
     let rest = match left {
         Some(limit) => format!("is {}, as configured", limit.most),
-        None => "is not limited by this any more".to_owned(),
+        None => "no longer has a limit".to_owned(),
     };
     out.line(&format!("{} {rest}", named(&of)))?;
     Ok(Exit::Ok)
@@ -172,7 +171,7 @@ fn named(limit: &Limit) -> String {
     name
 }
 
-/// A number, or what the limit is measured in: bytes or seconds.
+/// A number, a size in bytes or a duration in seconds, as the limit requires.
 fn read(what: &str, most: &str) -> anyhow::Result<u64> {
     if let Ok(most) = most.parse() {
         return Ok(most);

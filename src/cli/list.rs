@@ -22,8 +22,8 @@ Examples:
   longrun list --all-tenants --state running
   longrun list --json --all | jq -r '.operations[].name'
 
-With --json the answer is one document as over HTTP, {\"operations\": […], \"nextPageToken\": \"…\"},
-written as it comes, one operation a line.";
+With --json the output is one document as over HTTP, {\"operations\": […], \"nextPageToken\": \"…\"},
+written page by page, one operation per line.";
 
 /// Arguments of `list`.
 #[derive(clap::Args, Debug)]
@@ -31,7 +31,7 @@ written as it comes, one operation a line.";
 pub(super) struct Args {
     #[command(flatten)]
     selection: Selection,
-    /// Tenant, for operators: what it runs, without texts of its own
+    /// Tenant, for operators: its operations, without the texts of its errors and progress
     #[arg(long, value_name = "TENANT", default_value = "", hide_default_value = true)]
     tenant: String,
     /// All tenants, for operators
@@ -46,13 +46,13 @@ pub(super) struct Args {
     /// Order: create_time desc, create_time, end_time desc or end_time
     #[arg(long, value_name = "FIELD", default_value = "create_time desc")]
     order_by: String,
-    /// Most operations to list
+    /// The most operations to list
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole(1_u64..))]
     limit: u64,
-    /// List all that match
+    /// List all matches
     #[arg(long, conflicts_with = "limit")]
     all: bool,
-    /// Token with which an earlier list of the same filter and order ended
+    /// Token that an earlier list with the same filter and order printed at its end
     #[arg(long, value_name = "TOKEN", default_value = "", hide_default_value = true)]
     page_token: String,
 }
@@ -91,14 +91,14 @@ pub(super) fn table(operations: &[Operation], out: &Output) -> anyhow::Result<()
     sink.end("")
 }
 
-/// Columns beside those that are always there.
+/// Optional columns.
 #[derive(Clone, Copy)]
 struct Columns {
     wide: bool,
     tenant: bool,
 }
 
-/// Writes pages as they come: a table, names, or the parts of one document.
+/// Writes pages as they arrive: a table, names, or the parts of one document.
 struct Sink<'a> {
     out: &'a Output,
     format: Format,
@@ -180,7 +180,8 @@ impl<'a> Sink<'a> {
             }
             Format::Table if self.count == 0 => self.out.note("no operations"),
             Format::Table | Format::Name if !is_last => {
-                self.out.note(&format!("there are more: --all, or --page-token {next_page_token}"));
+                self.out
+                    .note(&format!("there are more: use --all, or --page-token {next_page_token}"));
             }
             Format::Table | Format::Name => {}
         }

@@ -1,4 +1,4 @@
-//! A watch on the screen: a bar that moves at a terminal, lines anywhere else.
+//! A watch on the screen: a progress bar at a terminal, lines anywhere else.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ const WITH_PERCENT: &str =
     "{spinner:.cyan} [{bar:30.cyan/dim}] {percent:>3} %  {elapsed}  {wide_msg}";
 const WITHOUT_PERCENT: &str = "{spinner:.cyan} {elapsed}  {wide_msg}";
 
-/// What a watch looks like.
+/// The display of a watch.
 pub(super) struct Live<'a> {
     out: &'a Output,
     bar: Option<ProgressBar>,
@@ -56,7 +56,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// A remark for people, above the bar.
+    /// A note for people, above the bar.
     pub(super) fn note(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| self.out.note(text)),
@@ -64,7 +64,7 @@ impl<'a> Live<'a> {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn end(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -118,7 +118,7 @@ pub(super) fn transition(operation: &Operation, event: &Event, out: &Output) -> 
     line(moment, operation, &words, out)
 }
 
-/// An operation as a line: where it stands.
+/// The present state of an operation as a line.
 fn snapshot(operation: &Operation, out: &Output) -> String {
     let moment = text::time(operation.update_time.as_ref()).unwrap_or_else(text::now);
     let mut words = match (operation.attempt, operation.worker_id.as_str()) {
@@ -146,7 +146,7 @@ pub(super) fn line(
 
 fn set_style(bar: &ProgressBar, with_percent: bool) {
     let template = if with_percent { WITH_PERCENT } else { WITHOUT_PERCENT };
-    // The templates are constants; if one were wrong, the default would do.
+    // The templates are constants; with a wrong one the bar has its default form.
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("━╸─"));
     }

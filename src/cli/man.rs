@@ -13,7 +13,7 @@ Examples:
   longrun man ~/.local/share/man/man1
   man longrun-submit
 
-One page for each command, longrun.1 first; the folder is made if it is not there.";
+Writes longrun.1 and one page for each command. Creates the folder if it does not exist.";
 
 /// Arguments of `man`.
 #[derive(clap::Args, Debug)]

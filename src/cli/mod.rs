@@ -1,11 +1,9 @@
-//! The command line: what a person or a script types, and what they read back.
+//! The command line of people and scripts: arguments, output and exit codes.
 //!
-//! Owns arguments, output and exit codes. A command speaks to the server as any other client
-//! does; only `serve`, `demo` and `bench` start one, and `store` needs none. Nothing here exits the
-//! process or installs a panic hook: commands return what `main` should do.
+//! A command calls the server as any other client does; only `serve`, `demo` and `bench` start one, and `store` needs
+//! none. Nothing here exits the process or installs a panic hook: commands return an exit code to `main`.
 //!
-//! Read next: `submit` for a command from flags to answer, `watch` for what is live, `host` for
-//! how a server and its handlers stop.
+//! Read next: `submit` for a whole command, `watch` for live output, `host` for how a server and its handlers stop.
 
 use std::error::Error as _;
 use std::ffi::OsString;
@@ -89,17 +87,17 @@ Names: an operation's name is operations/ID. Commands also take the bare ID in a
 beginning (8 digits or more, if it is unique), or a URL of the operation.
 
 Exit codes:
-  0    done as asked; where an operation was waited for, it SUCCEEDED
-  1    not done: the server was not reached or refused
+  0    success; if the command waited for an operation, it SUCCEEDED
+  1    failure: the server was not reached, or it refused the request
   2    the command line is wrong
   3    the operation FAILED
   4    the operation was CANCELLED
   5    the operation PARTIALLY_SUCCEEDED
-  6    the operation is not done, and the time to wait for it is up
+  6    the operation was not done when the time to wait was over
   130  interrupted (143: terminated); the operation goes on
 
-Output goes to stdout, notes and logs to stderr. Colors and live progress are for terminals only;
-NO_COLOR is honoured.";
+Output goes to stdout, notes and logs to stderr. Only terminals get colors and live progress;
+NO_COLOR switches colors off.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -113,11 +111,11 @@ pub struct Cli {
     command: Command,
 }
 
-/// What every command takes.
+/// The flags of every command.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 struct Global {
-    /// Print JSON: the documents of the API, as over HTTP
+    /// Print JSON: the same documents as the HTTP API
     #[arg(long, global = true)]
     json: bool,
     /// What to log, e.g. debug or longrun=debug,h2=warn [default: info for serve and worker, otherwise warn]
@@ -135,15 +133,15 @@ struct Global {
     log_format: LogFormat,
 }
 
-/// Longest time that the end of the program is held up by tasks that were dropped.
+/// How long the program waits at its end for tasks that were dropped.
 const TIDY_UP: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
 #[expect(clippy::large_enum_variant, reason = "there is one of it in the life of the program")]
 enum Command {
-    /// Run a server, with commands as handlers if you like
+    /// Run a server, optionally with commands as handlers
     Serve(serve::Args),
-    /// Submit work and get its operation
+    /// Submit work, and get its operation at once
     Submit(submit::Args),
     /// Submit many pieces of work as the children of one operation, which ends by a rule
     Batch(batch::Args),
@@ -157,9 +155,9 @@ enum Command {
     Wait(wait::Args),
     /// Cancel operations
     Cancel(change::CancelArgs),
-    /// Start operations that are put off as soon as a worker has room
+    /// Let operations start now that wait for their start time or their next attempt
     RunNow(change::RunNowArgs),
-    /// Forget done operations: their records, histories and results
+    /// Delete done operations: their records, histories and payloads
     Delete(change::DeleteArgs),
     /// Submit the input of a done operation again, as a new operation
     Retry(change::RetryArgs),
@@ -181,15 +179,15 @@ enum Command {
     Key(key::Args),
     /// Share an operation's status and result by a URL
     Share(share::Args),
-    /// Tell receivers of transitions by signed requests: webhooks
+    /// Manage webhooks: signed requests that report transitions to a receiver
     Webhook(webhook::Args),
-    /// List, set and unset limits of tenants, while servers run
+    /// List, set and unset limits of tenants while servers run
     Limits(limits::Args),
     /// Copy or back up a store as a whole
     Store(store::Args),
-    /// Look at a deployment, and say what to change
+    /// Check a deployment, and say what to change
     Doctor(doctor::Args),
-    /// Check a configuration file, and print what it comes to
+    /// Check a configuration file, and print the effective configuration
     Config(config::Args),
     /// Measure the throughput and latency of a server
     Bench(bench::Args),
@@ -212,8 +210,8 @@ impl Command {
     }
 }
 
-/// The command line with `--wait 30s` as `--wait=30s`. The value may be left out, so that the words behind it are not
-/// taken for one; but a duration is never an input.
+/// The command line with `--wait 30s` as `--wait=30s`. The value of `--wait` is optional, so clap takes no separate word
+/// as the value. A duration is never an input, so this function does.
 pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let is_duration =
         |word: &OsString| word.to_str().is_some_and(|word| parse_duration(word).is_ok());
@@ -241,14 +239,14 @@ pub fn parse(words: Vec<OsString>) -> anyhow::Result<Cli> {
     configured::read(words)?.cli()
 }
 
-/// Answers a command line that is wrong, or that asks for help or the version.
+/// Prints why a command line is wrong, or the help or version that it asks for.
 pub fn refuse(error: anyhow::Error, json: bool) -> Exit {
     match error.downcast::<clap::Error>() {
         Ok(answer) if answer.use_stderr() && json => {
             report(&Usage(answer.render().to_string().trim_end().to_owned()).into(), true)
         }
         Ok(answer) => {
-            // Help and version are answers as well; a reader that went away is no failure.
+            // clap returns help and version as errors, too. A closed output is no failure.
             let _ignored = answer.print();
             if answer.use_stderr() { Exit::Usage } else { Exit::Ok }
         }
@@ -269,7 +267,7 @@ impl Cli {
     }
 }
 
-/// Does what the command line asks.
+/// Runs the command.
 pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let Cli { global, connection, command } = cli;
     let filter = global.log.as_deref().unwrap_or_else(|| command.log_filter());
@@ -283,7 +281,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(dispatch(command, &connection, &out));
-    // Tasks that were dropped end their child processes here; nothing else is worth waiting for.
+    // Dropped tasks end their child processes here; nothing else needs time.
     runtime.shutdown_timeout(TIDY_UP);
     exit
 }
@@ -337,7 +335,7 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// All commands, those within others included.
+    /// All commands and subcommands.
     fn commands() -> Vec<clap::Command> {
         let mut command = Cli::command();
         command.build();

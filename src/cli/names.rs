@@ -7,19 +7,19 @@ use prost_types::Timestamp;
 use super::remote::Remote;
 use crate::proto::v1::{ListOperationsRequest, OperationView};
 
-/// The hexadecimal digits that the beginning of an id must have: fewer would be those of days of operations.
+/// The least hexadecimal digits of an abbreviated id: fewer would match the operations of several days.
 const LEAST_DIGITS: usize = 8;
 /// The digits at the beginning of an id that are its time, in milliseconds since the Unix epoch.
 const TIME_DIGITS: usize = 12;
 /// How far the time of an id may be from its operation's creation, in milliseconds.
 const MARGIN: u64 = 60_000;
-/// The largest page that servers give.
+/// The largest page that servers return.
 const LARGEST_PAGE: i32 = 1_000;
 
-/// What a text may name.
+/// What a text names.
 #[derive(Debug, PartialEq, Eq)]
 enum Named {
-    /// An operation, by its name; or a text that only the server can refuse.
+    /// An operation, by its name; or an invalid text, which the server will refuse.
     Whole(String),
     /// The operation whose id begins with these digits, hyphens left out.
     Beginning(String),
@@ -43,7 +43,7 @@ impl Remote {
         Ok(names)
     }
 
-    /// An id begins with the time at which it was made, so its beginning says when to look.
+    /// An id begins with its creation time, so its beginning tells which period to list.
     async fn by_beginning(&self, text: &str, digits: &str) -> anyhow::Result<String> {
         let (from, to) = period(digits);
         let filter = format!("create_time>=\"{from}\" AND create_time<=\"{to}\"");
@@ -65,11 +65,13 @@ impl Remote {
             }
         }
         match &found[..] {
-            [] => Err(anyhow!("no operation's id begins with {text}; `longrun list` shows ids")),
+            [] => Err(anyhow!(
+                "no operation has an id that begins with {text}; `longrun list` shows ids"
+            )),
             [name] => Ok(name.clone()),
-            [one, other, ..] => {
-                Err(anyhow!("several ids begin with {text}, such as those of {one} and {other}"))
-            }
+            [one, other, ..] => Err(anyhow!(
+                "several ids begin with {text}, such as {one} and {other}: give more digits"
+            )),
         }
     }
 }
@@ -105,7 +107,7 @@ fn parts(text: &str) -> (Option<&str>, &str) {
     (tenant, id)
 }
 
-/// The first and the last time at which an operation whose id begins so may have been created.
+/// The period in which an operation whose id begins with these digits may have been created.
 fn period(digits: &str) -> (Timestamp, Timestamp) {
     let time = &digits[..digits.len().min(TIME_DIGITS)];
     let millis = |fill: &str| {

@@ -1,5 +1,5 @@
-//! Standard output. A closed output ends the program quietly: `longrun list | head` is no failure, so nothing here
-//! panics as `println!` would.
+//! Standard output. A closed output ends the program quietly, because `longrun list | head` is no failure; `println!`
+//! would panic.
 
 use std::error::Error;
 use std::io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
@@ -16,39 +16,39 @@ use crate::service::code_name;
 /// How often a command that waits looks whether its reader is still there.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The reader of stdout went away.
+/// The reader of stdout has closed it.
 #[derive(Debug, thiserror::Error)]
 #[error("the output is closed")]
 struct ReaderGone;
 
-/// A command line that says what cannot be, beyond what its grammar can tell.
+/// A wrong command line that clap cannot detect.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
 
-/// An operation that ended without what was asked for: the answer is how it ended.
+/// An operation that ended without the requested contents; the exit code shows its outcome.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct Ended {
-    /// For people.
+    /// The message for people.
     pub(super) text: String,
-    /// How it ended.
+    /// The exit code for its outcome.
     pub(super) exit: Exit,
 }
 
-/// What a server, or the way to it, refused.
+/// A refusal by the server, or a failure on the way to it.
 #[derive(Debug, thiserror::Error)]
 #[error("{text}")]
 pub(super) struct Refusal {
-    /// The canonical status code, which documents name as in `NOT_FOUND`.
+    /// The canonical status code; JSON has its name, e.g. `NOT_FOUND`.
     pub(super) code: tonic::Code,
-    /// In UPPER_SNAKE_CASE; empty if there is none.
+    /// The reason in UPPER_SNAKE_CASE; empty if there is none.
     pub(super) reason: String,
     /// For people.
     pub(super) text: String,
 }
 
-/// Where answers go and what they look like.
+/// Writes output in the chosen format.
 #[derive(Clone, Debug)]
 pub(super) struct Output {
     json: bool,
@@ -68,7 +68,7 @@ impl Output {
         }
     }
 
-    /// Whether answers are JSON.
+    /// Whether output is JSON.
     pub(super) fn is_json(&self) -> bool {
         self.json
     }
@@ -106,13 +106,13 @@ impl Output {
         }
     }
 
-    /// A remark for people that is no part of the answer.
+    /// A note for people on stderr.
     pub(super) fn note(&self, text: &str) {
         // A closed stderr must not fail the command.
         let _ignored = writeln!(stderr().lock(), "{text}");
     }
 
-    /// A remark for a person at the terminal, and only then.
+    /// A note for a person at a terminal; not written anywhere else.
     pub(super) fn hint(&self, text: &str) {
         if self.is_live {
             self.note(&Paint::new(true).dim(text));
@@ -150,13 +150,13 @@ fn is_reader_gone() -> bool {
     poll(&mut polled, Some(&at_once)).is_ok() && polled[0].revents().intersects(gone)
 }
 
-/// Whether the terminal can only take lines.
+/// Whether the terminal cannot redraw a line.
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
-/// Says why the program failed, and returns how it should end: for people, causes indented; or as a JSON document on one
-/// line, `{"error": {"message": …, "causes": […], "exitCode": …}}`, with `code`, `reason` and more of a server's refusal.
+/// Writes why the program failed, and returns the exit code: for people, with causes indented; or as a JSON document on
+/// one line, `{"error": {"message": …, "causes": […], "exitCode": …}}`, for a server's refusal with `code` and `reason`.
 pub fn report(error: &anyhow::Error, json: bool) -> Exit {
     if error.is::<ReaderGone>() {
         return Exit::Ok;

@@ -2,15 +2,14 @@
 
 use crate::proto::v1::operation::State;
 
-/// Colors text, or leaves it alone.
+/// Colors text, or returns it unchanged.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Paint {
     enabled: bool,
 }
 
 impl Paint {
-    /// Colors if the text goes to a terminal whose user has nothing against them
-    /// (<https://no-color.org>).
+    /// Colors if the text goes to a terminal and `NO_COLOR` is unset (<https://no-color.org>).
     pub(super) fn new(is_terminal: bool) -> Self {
         let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -28,12 +27,12 @@ impl Paint {
         self.code("1", text)
     }
 
-    /// What matters less.
+    /// Less important text.
     pub(super) fn dim(self, text: &str) -> String {
         self.code("2", text)
     }
 
-    /// What went wrong.
+    /// An error.
     pub(super) fn red(self, text: &str) -> String {
         self.code("31", text)
     }

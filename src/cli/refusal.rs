@@ -1,6 +1,6 @@
-//! What a wrong command line is answered: the flag, what was given, what would do, and an example.
+//! The refusal of a wrong command line: the flag, what was given, the rule, and an example.
 //!
-//! The flag's declaration has the rule. Its example is here, or is its default.
+//! The flag's declaration has the rule. The example is here, or is the flag's default.
 
 use std::ffi::OsString;
 
@@ -13,7 +13,7 @@ use super::{Cli, Usage};
 use crate::config::ConfigError;
 use crate::operation::Settings;
 
-/// Values that would do: of flags, or of all whose value has that name.
+/// Valid values, by flag or by the name of the value.
 const EXAMPLES: [(&str, &str); 59] = [
     ("--after-revision", "3"),
     ("--ca", "ca.pem"),
@@ -76,7 +76,7 @@ const EXAMPLES: [(&str, &str); 59] = [
     ("VALUE=ROLE", "longrun-admins=admin"),
 ];
 
-/// What clap says of `words`, with an example of what would do.
+/// clap's error about `words`, with a valid example.
 pub(super) fn with_example(
     mut error: clap::Error,
     root: &Command,
@@ -111,7 +111,7 @@ pub(super) fn with_example(
     error
 }
 
-/// What is wrong with flags that can be read one by one.
+/// The refusal of flags that are valid one by one, but not together.
 pub(super) fn of_config(error: &ConfigError, command: &Command) -> Usage {
     let text = error.to_string();
     let ConfigError::Range { flag, .. } = error else { return Usage(text) };
@@ -123,7 +123,7 @@ pub(super) fn of_config(error: &ConfigError, command: &Command) -> Usage {
     }
 }
 
-/// The argument of this process that a server refuses as `field`: what was given, and what would do.
+/// The argument of this process that a server refused as `field`: what was given, and a valid example.
 pub(super) fn advice(field: &str) -> Option<String> {
     let words = super::joined(std::env::args_os());
     let mut root = Cli::command();
@@ -151,7 +151,7 @@ pub(super) fn advice(field: &str) -> Option<String> {
 
 /// Whether a field of a request has its value from this argument.
 fn is_of_field(arg: &Arg, field: &str) -> bool {
-    // Of arguments that are not called as the fields are.
+    // Fields whose arguments have other names.
     const OTHERS: [(&str, &str); 4] =
         [("ttl", "for"), ("expire_time", "expires"), ("what", "limit"), ("name", "operation")];
     let path = field.strip_prefix("settings.").unwrap_or(field);
@@ -177,7 +177,7 @@ pub(super) fn has_example(text: &str) -> bool {
     ["e.g. ", "such as ", "for example: "].iter().any(|words| text.contains(words))
 }
 
-/// A value of the flag that would do.
+/// A valid value of the flag.
 pub(super) fn example(arg: &Arg) -> Option<String> {
     let long = arg.get_long().map(|long| format!("--{long}"));
     let listed = |name: &str| {
@@ -201,7 +201,7 @@ pub(super) fn example(arg: &Arg) -> Option<String> {
     of_flag.or_else(of_setting).or_else(of_choice).or_else(of_default).or_else(of_kind)
 }
 
-/// The flag with a value that would do; or the variable, if it is that which is wrong.
+/// The flag with a valid value; or the variable, if its value is the wrong one.
 fn in_use(arg: &Arg, words: &[OsString]) -> Option<String> {
     let (long, value) = (arg.get_long()?, quote(&example(arg)?));
     let is_flag = |word: &OsString| {
@@ -211,7 +211,7 @@ fn in_use(arg: &Arg, words: &[OsString]) -> Option<String> {
     };
     match arg.get_env().filter(|name| std::env::var_os(name).is_some()) {
         Some(variable) if !words.iter().any(is_flag) => {
-            Some(format!("{}={value} (the value was that of the variable)", variable.display()))
+            Some(format!("{}={value} (the wrong value is the variable's)", variable.display()))
         }
         _ if matches!(arg.get_action(), ArgAction::Set) && arg.is_require_equals_set() => {
             Some(format!("--{long}={value}"))
@@ -220,7 +220,7 @@ fn in_use(arg: &Arg, words: &[OsString]) -> Option<String> {
     }
 }
 
-/// The command that the words name, behind those that it is within.
+/// The command that the words name, after its outer commands.
 fn named<'a>(root: &'a Command, words: &[OsString]) -> Vec<&'a Command> {
     let mut path = vec![root];
     for word in words.iter().skip(1).take_while(|word| *word != "--") {
@@ -229,7 +229,7 @@ fn named<'a>(root: &'a Command, words: &[OsString]) -> Vec<&'a Command> {
     path
 }
 
-/// The first example of the command in its help, or in the help of those that it is within.
+/// The first example in the help of the command, or of its outer commands.
 fn first_line(path: &[&Command]) -> Option<String> {
     let names = path.iter().skip(1).map(|command| command.get_name());
     let names = std::iter::once("longrun").chain(names).collect::<Vec<_>>().join(" ");
@@ -237,7 +237,7 @@ fn first_line(path: &[&Command]) -> Option<String> {
         let help = command.get_after_help()?.to_string();
         let mut lines = help.lines().skip_while(|line| !line.starts_with("Example")).skip(1);
         let line = lines.find(|line| line.contains(&names))?;
-        // Behind wide space an example says what it does.
+        // An example's explanation comes after wide space.
         Some(line.trim().split("   ").next()?.to_owned())
     })
 }

@@ -7,7 +7,7 @@ use super::output::{Refusal, Usage};
 use super::refusal;
 use crate::client::{Client, ClientError};
 
-/// A command that waits for nothing else says soon that no server answers.
+/// Few, so that a command that does not wait soon reports that no server responds.
 const RETRIES: u32 = 4;
 /// With pauses that double from 0.1 s up to 5 s, this many tries take more than a minute.
 const PATIENT_RETRIES: u32 = 28;
@@ -15,14 +15,14 @@ const PATIENT_RETRIES: u32 = 28;
 /// The server that commands talk to.
 #[derive(Debug)]
 pub(super) struct Remote {
-    /// The way to it.
+    /// The client, with few retries.
     pub(super) client: Client,
     patient: Client,
     url: String,
 }
 
 impl Remote {
-    /// The server at the end of a connection; it is not asked anything yet.
+    /// The server of a connection. This does not connect yet.
     pub(super) fn new(connection: &Connection) -> anyhow::Result<Self> {
         let url = connection.server.clone();
         let client = connection.builder().connect_lazy();
@@ -36,17 +36,17 @@ impl Remote {
         Ok(Self { patient: client.clone(), client: client.with_retries(RETRIES), url })
     }
 
-    /// For commands that wait: a server that is away, or just being started, is waited for.
+    /// A client for commands that wait: it waits for a server that is down or starting.
     pub(super) fn patient(&self) -> Client {
         self.patient.clone()
     }
 
-    /// The same for single calls of such commands.
+    /// A client for single calls of commands that wait.
     pub(super) fn persistent(&self) -> Client {
         self.patient.clone().with_retries(PATIENT_RETRIES)
     }
 
-    /// The absolute URL of a path of the server, where the server is reached by one.
+    /// The absolute URL of a path of the server, if the server has a URL.
     pub(super) fn absolute(&self, path: &str) -> String {
         match path.starts_with('/') && self.url.starts_with("http") {
             true => format!("{}{path}", self.url.trim_end_matches('/')),
@@ -54,30 +54,30 @@ impl Remote {
         }
     }
 
-    /// The note that no server responds, while a command waits.
+    /// The note of a waiting command that no server responds.
     pub(super) fn unreached(&self, error: &ClientError) -> String {
-        format!("no answer from {} yet ({}); trying again", self.url, error.message())
+        format!("no response from {} yet ({}); trying again", self.url, error.message())
     }
 
-    /// An error that says what was tried and why it failed, for people.
+    /// An error for people: what failed, and why.
     pub(super) fn failed(&self, error: &ClientError, to: &str) -> anyhow::Error {
         if error.is_transient() && error.reason().is_empty() {
             // "invalid peer certificate", or the server's alert "CertificateRequired".
             if error.message().to_ascii_lowercase().contains("certificate") {
-                // A server answered; one of the two does not trust the other.
+                // A server responded; client or server does not trust the other's certificate.
                 return anyhow!("{}", error.message())
                     .context(format!("no connection to {} (see --ca and --client-cert)", self.url))
                     .context(format!("failed to {to}"));
             }
-            // A server that refuses a certificate may close before it says so.
+            // A server that refuses a certificate may close before it reports that.
             let trust = match self.url.starts_with("https://") {
                 true => "; see --ca and --client-cert",
                 false => "",
             };
             return anyhow!("{}", error.message())
                 .context(format!(
-                    "no answer from {} (is `longrun serve` running there? --server and \
-                     LONGRUN_SERVER name another{trust})",
+                    "no response from {} (is `longrun serve` running there? --server or \
+                     LONGRUN_SERVER names another server{trust})",
                     self.url
                 ))
                 .context(format!("failed to {to}"));
@@ -117,7 +117,7 @@ mod tests {
         let remote = Remote::new(&Connection::to("http://127.0.0.1:1")).unwrap();
         let down = ClientError::local(tonic::Code::Unavailable, "connection refused");
         let text = format!("{:#}", remote.failed(&down, "list operations"));
-        assert!(text.starts_with("failed to list operations: no answer from http://127.0.0.1:1"));
+        assert!(text.starts_with("failed to list operations: no response from http://127.0.0.1:1"));
         assert!(text.ends_with(": connection refused"), "{text}");
         let missing = ClientError::local(tonic::Code::NotFound, "no such operation");
         let text = format!("{:#}", remote.failed(&missing, "get x"));

@@ -18,30 +18,30 @@ Examples:
   longrun result 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e -o report.pdf
   longrun result 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --wait 5m
 
-A read that breaks off is resumed where it stopped. With --json (which needs -o) the answer is a
-document of the result's content type and size.
+An interrupted read resumes where it stopped. With --json, which needs -o, the output is a document
+with the result's content type and size.
 
 Exit codes: 3 FAILED and 4 CANCELLED, with the reason on stderr; 6 not done when the time of --wait
-was up; 1 not done, without --wait.";
+was over; 1 not done, without --wait.";
 
 const INPUT_EXAMPLES: &str = "\
 Examples:
   longrun input 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e | jq .
   longrun input 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e -o archive.tar
 
-A read that breaks off is resumed where it stopped. With --json (which needs -o) the answer is a
-document of the input's content type and size.";
+An interrupted read resumes where it stopped. With --json, which needs -o, the output is a document
+with the input's content type and size.";
 
 /// Arguments of `result`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = RESULT_EXAMPLES)]
 pub(super) struct Args {
-    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs; of several, one result follows the other
+    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs; with several, their results follow each other
     #[arg(required = true, value_name = "NAME", add = completions::operations())]
     names: Vec<String>,
     #[command(flatten)]
     to: To,
-    /// Wait until it is done; --wait 30s waits no longer than that
+    /// Wait until it is done; --wait 30s waits at most 30 s
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = parse_duration)]
     wait: Option<Option<Duration>>,
 }
@@ -50,7 +50,7 @@ pub(super) struct Args {
 #[derive(clap::Args, Debug)]
 #[command(after_help = INPUT_EXAMPLES)]
 pub(super) struct InputArgs {
-    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs; of several, one input follows the other
+    /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs; with several, their inputs follow each other
     #[arg(required = true, value_name = "NAME", add = completions::operations())]
     names: Vec<String>,
     #[command(flatten)]
@@ -80,7 +80,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     Ok(Exit::Ok)
 }
 
-/// Waits for an operation, and writes its result to stdout. The answer is how it ended.
+/// Waits for an operation, and writes its result to stdout. Returns the exit code for its outcome.
 pub(super) async fn after(
     name: &str,
     waiting: impl Future<Output = Result<Operation, ClientError>>,
@@ -113,7 +113,7 @@ async fn write(name: &str, to: &To, remote: &Remote, out: &Output) -> anyhow::Re
     }
 }
 
-/// Why there is no result, where the operation says it: it ended without one.
+/// The operation's own error, if it ended without a result.
 async fn why(name: &str, error: &ClientError, remote: &Remote) -> Option<Ended> {
     if error.is_transient() {
         return None;

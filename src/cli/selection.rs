@@ -9,29 +9,30 @@ use crate::proto::v1::operation::State;
 use crate::proto::v1::{ListOperationsRequest, OperationView};
 use crate::time_text::{NotATime, parse_duration, parse_time};
 
-/// The largest page that servers give.
+/// The largest page that servers return.
 pub(super) const LARGEST_PAGE: u64 = 1_000;
 
-/// Flags that say which operations, all of which must hold.
+/// Flags that select operations; an operation must match all of them.
 #[derive(clap::Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Selection")]
 pub(super) struct Selection {
-    /// AIP-160 over state, kind, labels.KEY, create_time, update_time, start_time, end_time, priority, attempt, done, parent
+    /// Filter (AIP-160) over state, kind, labels.KEY, create_time, update_time, start_time, end_time, priority, attempt,
+    /// done, parent
     #[arg(long, short, value_name = "EXPR", default_value = "", hide_default_value = true)]
     pub(super) filter: String,
     /// In one of these states, e.g. failed; repeatable, or separated by commas
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = state, add = completions::states())]
     state: Vec<State>,
-    /// Of one of these kinds; `report.*` is all that begin so; repeatable, or separated by commas
+    /// Of one of these kinds; `report.*` matches all that begin with `report.`; repeatable, or separated by commas
     #[arg(long, short, value_name = "KIND", value_delimiter = ',', add = completions::kinds())]
     kind: Vec<String>,
-    /// With this label, of this value or of any; repeatable
+    /// With this label, with this value or any; repeatable
     #[arg(long, short, value_name = "KEY[=VALUE]")]
     label: Vec<String>,
     /// Children of this batch, by its name, id or URL
     #[arg(long, value_name = "NAME", value_parser = parent, add = completions::operations())]
     parent: Option<String>,
-    /// Created at or after this time, or at most this long ago, e.g. 2h
+    /// Created at or after this time, or within the last DURATION, e.g. 2h
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<prost_types::Timestamp>,
 }
@@ -68,12 +69,12 @@ fn since(word: &str) -> Result<prost_types::Timestamp, String> {
 }
 
 impl Selection {
-    /// Whether nothing was said.
+    /// Whether no flag was given.
     pub(super) fn is_empty(&self) -> bool {
         self.expression().is_empty()
     }
 
-    /// All of it as a filter.
+    /// The flags as one filter.
     pub(super) fn expression(&self) -> String {
         let any = |field: &str, values: Vec<String>| match &values[..] {
             [] => None,
@@ -102,7 +103,7 @@ impl Selection {
     }
 }
 
-/// A value of a filter; stars keep their meaning.
+/// A quoted value for a filter; stars keep their meaning.
 fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
@@ -115,7 +116,7 @@ pub(super) struct Chosen {
     names: Vec<String>,
     #[command(flatten)]
     selection: Selection,
-    /// Do not ask before changing what a selection matches
+    /// Change the selected operations without asking
     #[arg(long, short)]
     yes: bool,
 }
@@ -123,8 +124,8 @@ pub(super) struct Chosen {
 const SELECTING: [&str; 6] = ["filter", "state", "kind", "label", "parent", "since"];
 
 impl Chosen {
-    /// The names; of a selection those that `also` matches, once the user has agreed to their number. `verb` is what is
-    /// done to them.
+    /// The names that were given; or, for a selection, the names of its operations that also match `also`, once the user
+    /// has confirmed their number. `verb` names the change.
     pub(super) async fn names(
         &self,
         verb: &str,
@@ -137,7 +138,7 @@ impl Chosen {
         }
         if self.selection.is_empty() {
             return Err(
-                Usage(format!("--filter is empty; to {verb} all, say --filter '{also}'")).into()
+                Usage(format!("--filter is empty; to {verb} all, use --filter '{also}'")).into()
             );
         }
         let filter = format!("({}) AND {also}", self.selection.expression());
@@ -153,7 +154,7 @@ impl Chosen {
             );
             return Err(Usage(text).into());
         } else if !self.yes && !agrees(&format!("{verb} {count} {operations}? [y/N] "))? {
-            out.note("nothing was changed");
+            out.note("nothing has changed");
             return Ok(Vec::new());
         }
         Ok(names)

@@ -30,19 +30,19 @@ Examples:
   LONGRUN_LISTEN=127.0.0.1:0 longrun serve          the first line of output names the port
 
 gRPC and HTTP share each port. The first line on stdout is
-`longrun listening on http://HOST:PORT`, followed by one for --tls-listen (https://HOST:PORT) and
-one for --listen-unix (unix:PATH), where they are given, and by `longrun metrics at URL` for
---metrics-listen; the log is on stderr.
+`longrun listening on http://HOST:PORT`. With --tls-listen (https://HOST:PORT) and --listen-unix
+(unix:PATH) one such line follows for each, and with --metrics-listen `longrun metrics at URL`. The
+log is on stderr.
 
-A handler is a command line for /bin/sh, see `longrun worker --help` for what commands get and give;
-or the URL of a function or a web service, see docs/workers.md.
+A handler is a command line for /bin/sh (`longrun worker --help` describes its input and output), or
+the URL of a function or a web service (docs/workers.md).
 
-SIGTERM and SIGINT stop it gracefully: from then on /readyz and health say that it is not
-serving, and new submissions are refused; handlers may finish, what they do not finish goes
-back to the queue, watches end to be resumed. Exit codes: 0 stopped so, 1 cut off by the
-drain timeout or failed, 130 or 143 ended at once by a second signal, or before it was ready.
-Nothing acknowledged is lost in any case. SIGHUP has the files of --descriptor-set, --tls-cert,
---tls-key and --tls-client-ca read again. A systemd unit with Type=notify is told of each.";
+SIGTERM and SIGINT stop the server gracefully: /readyz and health report that it is not serving, and
+it refuses new submissions. Handlers may finish; unfinished attempts go back to the queue. Watches
+end, and clients resume them. Exit codes: 0 stopped gracefully, 1 cut off by the drain timeout or
+failed, 130 or 143 ended at once by a second signal, or before it was ready. No acknowledged change
+is ever lost. On SIGHUP the server reads the files of --descriptor-set, --tls-cert, --tls-key and
+--tls-client-ca again. It notifies a systemd unit with Type=notify of each of these.";
 
 /// Arguments of `serve`.
 #[derive(clap::Args, Debug)]
@@ -52,8 +52,8 @@ pub(super) struct Args {
     config: ServeConfig,
     #[command(flatten)]
     handlers: HandlerArgs,
-    /// Configuration file (TOML): any of these flags as a key, and handlers, HTTP APIs to stand in front of, dialects to
-    /// speak and limits of tenants as tables, see docs/configuration.md
+    /// Configuration file (TOML): any of these flags as a key; and tables of handlers, of HTTP APIs to relay, of dialects
+    /// and of limits of tenants, see docs/configuration.md
     #[arg(long = "config", value_name = "FILE", env = "LONGRUN_CONFIG")]
     file: Option<PathBuf>,
     /// The handlers of flags and file.
@@ -61,7 +61,7 @@ pub(super) struct Args {
     merged: Vec<Handler>,
 }
 
-/// What the server executes itself.
+/// The handlers that run in the server.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Handlers")]
 struct HandlerArgs {
@@ -71,13 +71,13 @@ struct HandlerArgs {
     /// Execute operations of KIND by posting their inputs to URL; repeatable
     #[arg(long = "handler-url", value_name = "KIND=URL", env = "LONGRUN_HANDLER_URL", value_parser = handlers::endpoint)]
     endpoints: Vec<Handler>,
-    /// How many attempts run at once, all handlers without a `concurrency` of their own together
+    /// Attempts that run at once, for all handlers without a `concurrency` of their own together
     #[arg(long, value_name = "N", env = "LONGRUN_HANDLER_CONCURRENCY", default_value_t = 4, value_parser = whole(1_u16..=10_000))]
     handler_concurrency: u16,
-    /// Environment variable of the server that commands get too, beside PATH, HOME, LANG and TZ; repeatable
+    /// Environment variable of the server that commands also get, besides PATH, HOME, LANG and TZ; repeatable
     #[arg(long = "handler-env", value_name = "NAME", env = "LONGRUN_HANDLER_ENV", value_parser = NonEmptyStringValueParser::new())]
     handler_variables: Vec<String>,
-    /// Exit codes of commands that ask for another attempt, beside 75: `all`, or codes like 1,64-78
+    /// Exit codes of commands that ask for another attempt, besides 75: `all`, or codes such as 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_HANDLER_RETRY_ON")]
     handler_retry_on: Option<RetryOn>,
     /// Limit of each process of these commands: cpu=10s, memory=512MiB, file-size=1GiB, processes=64 or
@@ -92,13 +92,13 @@ struct HandlerArgs {
     /// Run these commands as this user, by name or as UID:GID; the server must be root
     #[arg(long, value_name = "USER", env = "LONGRUN_HANDLER_USER")]
     handler_user: Option<User>,
-    /// Run each of these commands in an empty directory of its own, which is removed after it
+    /// Run each of these commands in an empty directory of its own, which is removed afterwards
     #[arg(long, env = "LONGRUN_HANDLER_OWN_DIRECTORY")]
     handler_own_directory: bool,
 }
 
 impl Args {
-    /// What the configuration file says beside its settings, which stand among the flags already.
+    /// Takes the tables of the configuration file. Its settings are among the flags already.
     pub(super) fn take_tables(&mut self, tables: file::Config) -> Result<(), Usage> {
         let file::Config { settings: _, relay, dialects, handlers, limits } = tables;
         (self.config.relay, self.config.dialects, self.config.tenants) = (relay, dialects, limits);
@@ -112,7 +112,7 @@ impl Args {
 }
 
 impl HandlerArgs {
-    /// These handlers with what the flags say of all.
+    /// These handlers with the common settings of the flags.
     fn with(self, list: Vec<Handler>, max_result_bytes: u64) -> Handlers {
         let of_all = OwnConfinement {
             limits: self.handler_limits,
@@ -148,7 +148,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if !path.exists());
     let server = tokio::select! {
         bound = Server::bind(config) => bound.map_err(not_started)?,
-        // A signal stops the start, which a large store may delay.
+        // A signal ends a start that a large store delays.
         signal = signals.next() => return Ok(signal),
     };
     let workers = handlers.workers(&server.local_client())?;
@@ -194,7 +194,7 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     }
 }
 
-/// Files that the command line names are its affair.
+/// A bad file that the command line names makes the command line wrong.
 fn not_started(error: anyhow::Error) -> anyhow::Error {
     if error.is::<DescriptorsError>() || error.is::<CertificatesError>() {
         return Usage(error.to_string()).into();
@@ -202,7 +202,7 @@ fn not_started(error: anyhow::Error) -> anyhow::Error {
     error.context("failed to start the server")
 }
 
-/// Reads files again at each SIGHUP, which never ends a server. Does not end.
+/// Reads files again at each SIGHUP. Never returns.
 async fn reload(
     types: Option<Descriptors>,
     certificates: Option<Certificates>,
@@ -231,7 +231,7 @@ async fn reload(
     }
 }
 
-/// Says where the server is, for people and for programs that start it.
+/// Prints the server's addresses, for people and for programs that start it.
 fn announce(server: &Server, out: &Output) -> anyhow::Result<()> {
     for url in server.urls() {
         match out.is_json() {

@@ -30,7 +30,7 @@ enum Given {
 }
 
 impl SettingsArgs {
-    /// What was given; the rest is the server's to fill in.
+    /// The given settings; the server fills in the others.
     pub(super) fn message(&self) -> anyhow::Result<v1::Settings> {
         let fields = self.0.iter().map(|(path, given)| {
             let value = match given {
@@ -104,7 +104,7 @@ fn real(least: f64, most: f64) -> impl Fn(&str) -> Result<f64, String> + Clone {
     }
 }
 
-/// The settings that are not as they are by default: `priority 7, deadline 1 h`.
+/// The settings that differ from their defaults: `priority 7, deadline 1 h`.
 pub(super) fn changed(settings: &v1::Settings) -> String {
     let Ok(document) = json::to_value(settings) else { return String::new() };
     let changed = Settings::ALL.iter().filter_map(|setting| {

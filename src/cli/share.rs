@@ -18,18 +18,18 @@ Examples:
   longrun share 01980a3e --list
   longrun share 01980a3e --revoke mfrggzdfmztwq2lk
 
-Whoever has the URL sees the operation's status, waits for it, follows its events and reads its
-result, over HTTP: URL, URL/status, URL/events, URL/result. Its input and all other operations stay
-hidden. The URL is printed once, when it is made; it is good no longer than the operation exists.";
+Anyone with the URL can see the operation's status, wait for it, follow its events and read its
+result over HTTP: URL, URL/status, URL/events, URL/result. The input and all other operations stay
+hidden. The URL is printed once, when it is made. It is valid no longer than the operation exists.";
 
 /// Arguments of `share`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Operation
+    /// The operation: a name, an id, the beginning of an id, or a URL
     #[arg(value_name = "OPERATION")]
     name: String,
-    /// How long the URL is good, from 1 s to 366 days
+    /// How long the URL is valid, from 1 s to 366 days
     #[arg(
         long = "for",
         value_name = "DURATION",
@@ -70,7 +70,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let id = made.share.map(|share| share.share_id).unwrap_or_default();
     let for_how_long = text::duration(args.ttl);
     out.note(&format!(
-        "good for {for_how_long}; whoever has it sees the result; `longrun share {} --revoke {id}` ends it",
+        "valid for {for_how_long}; anyone with the URL can read the result; `longrun share {} --revoke {id}` revokes it",
         args.name
     ));
     Ok(Exit::Ok)

@@ -1,4 +1,4 @@
-//! Signals as futures. Nothing here decides what they mean.
+//! Signals as futures. The callers decide what a signal does.
 
 use std::future;
 use std::pin::pin;
@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
 
-/// SIGINT and SIGTERM, caught from the moment that this is made.
+/// SIGINT and SIGTERM, caught from the construction of this value on.
 #[derive(Debug)]
 pub(super) struct Signals {
     interrupt: Signal,
@@ -22,7 +22,7 @@ impl Signals {
         Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The next one, as how the program ends if it ends by it.
+    /// The next signal, as the exit code of a program that it ends.
     pub(super) async fn next(&mut self) -> Exit {
         tokio::select! {
             Some(()) = self.interrupt.recv() => Exit::Interrupted,
@@ -32,7 +32,7 @@ impl Signals {
     }
 }
 
-/// SIGHUP, which ends a program unless it catches it.
+/// SIGHUP, which would end a program that does not catch it.
 #[derive(Debug)]
 pub(super) struct Hangups(Signal);
 

@@ -12,11 +12,11 @@ use super::text;
 use crate::proto::v1::waiting::Reason;
 use crate::proto::v1::{Operation, OperationView};
 
-/// An operation that has waited this long for a worker is spoken of.
+/// An operation is reported if it has waited this long for a worker.
 const SILENCE: Duration = Duration::from_secs(2);
-/// No operation has this name: asking for it shows whether a server is there.
+/// The name of no operation. A call with it shows whether the server responds.
 const NOBODY: &str = "operations/00000000-0000-7000-8000-000000000000";
-/// Longest time between two looks.
+/// The longest time between two checks.
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// Does `work`, which waits for an operation. Meanwhile calls `note` if no worker serves its kind. Calls `name` each time,
@@ -56,13 +56,13 @@ async fn look(
                 said_away = true;
                 note(&remote.unreached(&error));
             }
-            // What is asked in vain is asked again; what fails is the work's to tell.
+            // The next round repeats the call; `work` reports its own errors.
             Err(_) => {}
         }
     }
 }
 
-/// `no worker serves report.build (serving now: …)`, if that is why the operation waits, and has waited for a while.
+/// `no worker serves report.build (serving now: …)`, if the operation has waited for that reason for at least [`SILENCE`].
 pub(super) fn words(operation: &Operation, now: SystemTime) -> Option<String> {
     let waiting = operation.waiting.as_ref().filter(|it| it.reason() == Reason::NoWorker)?;
     let since = text::time(operation.update_time.as_ref())?;

@@ -17,8 +17,8 @@ Examples:
   longrun workers
   longrun workers --kind report.build --json | jq -r '.workers[].workerId'
 
-STATE is SERVING, DRAINING (it takes no more work) or AWAY (its connection is lost, and it may
-come back for the attempts that it runs).";
+STATE is SERVING, DRAINING (the worker takes no more work) or AWAY (its connection is lost, and it
+may reconnect and continue its attempts).";
 
 const KINDS_EXAMPLES: &str = "\
 Examples:
@@ -31,8 +31,8 @@ OLDEST is how long the oldest queued operation has waited. ENDED/MIN and FAILED/
 operations that have ended in the last minute. WAITED and TOOK are medians of the latest
 attempts: how long they waited, and how long they took; --json has percentiles.
 
-Of a paused kind nothing is started: what runs goes on, and what is submitted waits. It holds at
-once at the server that is asked, within a second at its replicas, and after restarts.";
+No operation of a paused kind is started: running ones go on, and new ones wait. A pause applies at
+once at the server that is called, within a second at its replicas, and after restarts.";
 
 /// Arguments of `workers`.
 #[derive(clap::Args, Debug)]
@@ -53,9 +53,9 @@ pub(super) struct KindsArgs {
 
 #[derive(Debug, Subcommand)]
 enum KindCommand {
-    /// Start none of a kind's operations any more
+    /// Pause a kind: none of its operations are started
     Pause(WhichKind),
-    /// Start a kind's operations again
+    /// Resume a paused kind
     Resume(WhichKind),
 }
 
@@ -64,7 +64,7 @@ struct WhichKind {
     /// The kind
     #[arg(value_name = "KIND")]
     kind: String,
-    /// Tenant, your own by default; - for each tenant. Another than your own is for operators
+    /// Tenant; by default the caller's own; - for all tenants. Others than your own are for operators
     #[arg(long, value_name = "TENANT", default_value = "", hide_default_value = true)]
     tenant: String,
 }
@@ -137,7 +137,7 @@ pub(super) async fn kinds(args: KindsArgs, remote: &Remote, out: &Output) -> any
     if !out.is_json() {
         let of = match tenant.as_str() {
             "" => String::new(),
-            "-" => " for each tenant".to_owned(),
+            "-" => " for all tenants".to_owned(),
             tenant => format!(" for {}", text::clean(tenant)),
         };
         out.line(&format!("{} {done}{of}", text::clean(&kind)))?;
@@ -153,7 +153,7 @@ async fn list_kinds(remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     if listed.kinds.is_empty() {
-        out.note("no kinds: no worker is connected, and nothing waits or runs");
+        out.note("no kinds: no worker is connected, and no operation waits or runs");
         return Ok(Exit::Ok);
     }
     out.line(&kinds_table(&listed.kinds, text::now(), out))?;

@@ -1,11 +1,11 @@
-//! Texts that a person may see, without the secrets in them.
+//! Removes secrets from texts for people.
 
 use crate::operation::http::is_credential;
 
-/// In place of what must not be seen.
+/// The replacement for a secret.
 pub(super) const STRUCK_OUT: &str = "***";
 
-/// The text with each URL in it without the password of its user, and without values of its query that look like secrets.
+/// The text, whose URLs have no passwords, and no query values that look like secrets.
 pub(super) fn without_password(text: &str) -> String {
     text.split(' ').map(discreet).collect::<Vec<_>>().join(" ")
 }

@@ -23,11 +23,10 @@ Examples:
   longrun submit report.build @month.json --result > report.pdf
   tar c src | longrun submit archive - --idempotency-key \"build-$BUILD\"
 
-INPUT is text; @FILE takes a file, - takes stdin, @@TEXT is text that begins with @. Unless
---content-type says otherwise, JSON objects and arrays are application/json and other text is
-text/plain; the bytes are kept as they are. Files and stdin of more than 4 MiB are sent as they are
-read, up to the server's --max-payload-bytes, and are application/octet-stream unless said
-otherwise.
+INPUT is text; @FILE reads a file, - reads stdin, @@TEXT is text that begins with @. Without
+--content-type, JSON objects and arrays are application/json, and other text is text/plain; the
+bytes do not change. Files and stdin of more than 4 MiB are sent while they are read, up to the
+server's --max-payload-bytes; without --content-type they are application/octet-stream.
 
 Durations: 90 (seconds), 500ms, 30s, 5m, 1h30m, 7d. Times have a zone: 2026-03-01T12:00:00+01:00.";
 
@@ -38,25 +37,25 @@ pub(super) struct Args {
     /// The kind of work; workers serve kinds
     #[arg(add = completions::kinds())]
     kind: String,
-    /// The input: text, @FILE, or - for stdin; by default nothing. @@TEXT is text that begins with @; behind -- the input
-    /// may begin with a dash
+    /// The input: text, @FILE, or - for stdin; by default none. @@TEXT is text that begins with @. After -- the input may
+    /// begin with a dash
     #[arg(allow_negative_numbers = true)]
     input: Option<String>,
     /// Media type of the input [default: application/json, text/plain or application/octet-stream,
-    /// as it looks]
+    /// detected from the input]
     #[arg(long, value_name = "TYPE", requires = "input")]
     content_type: Option<String>,
-    /// Label to find it by; repeatable
+    /// Label of the operation, to find it by; repeatable
     #[arg(long = "label", short, value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
-    /// Name for this submission: repeating it with the same key gives the same operation [default:
+    /// Name for this submission: the same command with the same key returns the same operation [default:
     /// random]
     #[arg(long, short = 'k', value_name = "KEY", value_parser = NonEmptyStringValueParser::new())]
     idempotency_key: Option<String>,
-    /// URL to be told of the end by a signed POST, a webhook
+    /// URL that the server notifies of the end by a signed POST, a webhook
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
-    /// Batch that it becomes a child of: a name, an id, the beginning of one, or a URL
+    /// Batch that the operation becomes a child of: a name, an id, the beginning of an id, or a URL
     #[arg(long, value_name = "NAME", add = completions::operations())]
     parent: Option<String>,
     #[command(flatten)]
@@ -71,7 +70,7 @@ pub(super) struct Args {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Settings")]
 struct Start {
-    /// Start no sooner than in this time
+    /// Start no sooner than this long after the submission
     #[arg(long, value_name = "DURATION", conflicts_with = "start_at", value_parser = parse_duration)]
     start_in: Option<Duration>,
     /// Start no sooner than at this time, e.g. 2026-03-01T12:00:00Z
@@ -79,7 +78,7 @@ struct Start {
     start_at: Option<(i64, i32)>,
 }
 
-/// What to do once it is submitted.
+/// What to do after the submission.
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Then")]
 struct Then {
@@ -89,7 +88,7 @@ struct Then {
     /// Watch it until it is done, and exit with its exit code
     #[arg(long)]
     watch: bool,
-    /// Wait until it is done, write its result to stdout byte for byte, and exit as it ended
+    /// Wait until it is done, write its result to stdout byte for byte, and exit with its exit code
     #[arg(long, conflicts_with_all = ["watch", "quiet"])]
     result: bool,
     /// Print the operation's name and nothing else
@@ -102,7 +101,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let Args { settings, start, then, parent, .. } = args;
     if then.result && out.is_json() {
         return Err(Usage(
-            "--json contradicts --result, which writes the result as it is: leave one of them out, e.g. --json --wait".to_owned(),
+            "--json contradicts --result, which writes the bytes of the result: omit one of them, e.g. --json --wait".to_owned(),
         )
         .into());
     }
@@ -152,7 +151,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         let failed = remote.failed(&error, &to);
         match error.is_transient() && error.was_reached() {
             true => failed.context(format!(
-                "it may have been submitted all the same: with --idempotency-key {key} the same command \
+                "the server may have stored it nevertheless: with --idempotency-key {key} the same command \
                  does not submit it twice"
             )),
             false => failed,
@@ -160,7 +159,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     })?;
     if !has_input && input::is_ignored_stdin() {
         let kind = &operation.kind;
-        out.note(&format!("stdin was not read; `longrun submit {kind} -` takes it as the input"));
+        out.note(&format!("stdin was not read; `longrun submit {kind} -` reads it as the input"));
     }
     then.follow(&operation, remote, out).await
 }
@@ -206,7 +205,7 @@ fn message_of(wait: Duration) -> anyhow::Result<prost_types::Duration> {
     })
 }
 
-/// `KEY=VALUE`; the server knows what keys and values may be.
+/// `KEY=VALUE`; the server checks keys and values.
 pub(super) fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),

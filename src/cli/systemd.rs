@@ -12,7 +12,7 @@ pub(super) fn stopping() {
     say(&[NotifyState::Stopping]);
 }
 
-/// Files are read again, until [`ready`] is said.
+/// The server reads files again; ends with [`ready`].
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => say(&[NotifyState::Reloading, now]),

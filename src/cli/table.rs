@@ -2,7 +2,7 @@
 
 use super::paint::Paint;
 
-/// A cell: what is measured, and what is done to it once it is padded.
+/// A cell: its text, whose width counts, and the color that it gets after padding.
 #[derive(Debug)]
 pub(super) struct Cell {
     text: String,
@@ -28,8 +28,8 @@ impl Cell {
     }
 }
 
-/// Rows under headings. Columns keep their width from block to block, so that a list that comes
-/// in pages stays one table.
+/// Rows under headings. Columns keep their width from block to block, so that the pages of a list
+/// form one table.
 #[derive(Debug)]
 pub(super) struct Table {
     headings: Vec<&'static str>,

@@ -1,13 +1,13 @@
-//! What a refused configuration file has at the place of the error, and what would do there.
+//! The refusal of a configuration file: the text at the place of the error, and a valid example.
 //!
-//! Settings are flags, whose examples are in `refusal`. Tables have theirs here.
+//! Settings are flags, whose examples are in `refusal`. The examples of tables are here.
 
 use super::refusal::has_example;
 use super::struck_out::without_password;
 use crate::config::file::FileError;
 use crate::operation::http::is_credential;
 
-/// A whole table of each sort.
+/// An example of each table.
 const TABLES: [(&str, &str); 5] = [
     (
         "dialect",
@@ -86,15 +86,15 @@ const VALUES: [(&str, &str); 63] = [
     ("relay.trigger.query", "\"async\""),
     ("relay.trigger.values", "[\"true\", \"1\"]"),
     ("relay.upstream", "\"http://127.0.0.1:9000/api\""),
-    // Of all keys of this table that have none of their own.
+    // For all keys of this table without an example of their own.
     ("relay.limits", "\"10s\""),
 ];
 
-/// Most lines of a table that are repeated.
+/// The most lines of a table that a refusal repeats.
 const MOST_LINES: usize = 12;
 
-/// What stands at the place of the error, but for what can have a password, and what would do, unless the error says so
-/// itself. `setting` is the example of a key before all tables.
+/// The text at the place of the error, without values that can have a password, and a valid example, unless the error has
+/// one itself. `setting` returns the example of a key before all tables.
 pub(super) fn advice(
     text: &str,
     error: &FileError,
@@ -124,7 +124,7 @@ pub(super) fn advice(
     let example = example.filter(|_| !has_example(&error.reason));
     let given = given.map(|given| format!("\n  given: {given}"));
     let example = example.map(|example| format!("\n  for example: {example}"));
-    // A block begins on a line of its own.
+    // A block begins on a new line.
     Some([given, example].into_iter().flatten().collect::<String>().replace(": \n", ":\n"))
 }
 
@@ -143,7 +143,7 @@ fn block(lines: impl Iterator<Item = String>) -> String {
     lines.map(|line| format!("\n    {line}")).collect()
 }
 
-/// An example of the whole table, or of the one that it is within.
+/// An example of the whole table, or of its outer table.
 fn whole(table: &str) -> Option<&'static str> {
     let of = |name: &str| TABLES.iter().find(|(known, _)| *known == name).map(|(_, whole)| *whole);
     of(table).or_else(|| of(table.split('.').next()?))

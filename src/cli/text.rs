@@ -16,7 +16,7 @@ pub(super) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
-/// The clock of the person who reads: ages are seen from here.
+/// The clock of this machine, which ages are relative to.
 #[expect(clippy::disallowed_methods, reason = "a reader's clock decides nothing")]
 pub(super) fn now() -> SystemTime {
     SystemTime::now()
@@ -48,24 +48,24 @@ pub(super) fn time(timestamp: Option<&Timestamp>) -> Option<SystemTime> {
 
 /// `2026-03-01T12:00:00Z`.
 pub(super) fn date(time: SystemTime) -> String {
-    // Times before 1970 or after 9999 are some server's mistake, and no reason to panic.
+    // A server may send a wrong time, before 1970 or after 9999; that must not panic.
     let latest = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
     let shown = time.clamp(SystemTime::UNIX_EPOCH, latest);
     humantime::format_rfc3339_seconds(shown).to_string()
 }
 
-/// `12:00:00`, in UTC as all times.
+/// `12:00:00`; all times are UTC.
 pub(super) fn clock(time: SystemTime) -> String {
     date(time).get(11..19).unwrap_or_default().to_owned()
 }
 
-/// What a stranger wrote, on one line and without the power to command a terminal or to look like other text.
+/// Untrusted text on one line, without control characters for a terminal or characters that look like other text.
 pub(super) fn clean(text: &str) -> String {
     let line = text.trim_end();
     line.chars().map(|c| if c.is_control() || is_hidden(c) { ' ' } else { c }).collect()
 }
 
-/// What a stranger wrote, line breaks kept.
+/// The same with line breaks.
 pub(super) fn clean_lines(text: &str) -> String {
     let kept = |c: char| c != '\r' && !is_hidden(c);
     text.trim_end().chars().filter(|c| kept(*c)).collect()

@@ -1,4 +1,4 @@
-//! `longrun top`: kinds, workers and what happens, again and again.
+//! `longrun top`: kinds, workers and transitions, drawn at intervals.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -26,14 +26,14 @@ Examples:
   longrun top --interval 5s --filter 'kind=\"report.build\"'
   longrun top --json --frames 1
 
-At a terminal the screen is drawn anew at each interval, until Ctrl-C; elsewhere the tables follow
-each other. WAITED and TOOK are medians of the latest attempts.";
+At a terminal the screen is redrawn at each interval, until Ctrl-C; elsewhere the tables follow each
+other. WAITED and TOOK are medians of the latest attempts.";
 
-/// Transitions that are remembered for the screen.
+/// How many transitions are kept for the screen.
 const MOST_LINES: usize = 100;
-/// The screen where its size is not known.
+/// The size of the screen, if it is not known.
 const SIZE: (usize, usize) = (24, 80);
-/// The other screen without a cursor, and back.
+/// Switches to the alternate screen without a cursor, and back.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
@@ -41,10 +41,10 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Time between two looks
+    /// Interval between two frames
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
-    /// Show this many looks, and end
+    /// Show this many frames, and end
     #[arg(long, value_name = "N", value_parser = whole(1_u64..))]
     frames: Option<u64>,
     /// Show only transitions of operations that match, see `longrun list --help`
@@ -52,7 +52,7 @@ pub(super) struct Args {
     filter: String,
 }
 
-/// Makes the screen as it was when it is dropped.
+/// Restores the screen when it is dropped.
 struct Screen<'a>(&'a Output);
 
 impl Drop for Screen<'_> {
@@ -90,7 +90,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
             () = sleep_until(next) => {}
             failed = feed.read(out) => return Err(remote.failed(&failed, "watch")),
         }
-        // A server that is just being started again is waited for; the screen says so.
+        // A server that restarts is waited for; the screen says so.
         match self::look(&remote.client).await {
             Ok(look) => now = look,
             Err(error) if error.is_transient() => now.note = Some(remote.unreached(&error)),
@@ -99,7 +99,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     }
 }
 
-/// What there is at a moment.
+/// Kinds and workers at one moment.
 struct Look {
     kinds: ListKindsResponse,
     workers: ListWorkersResponse,
@@ -122,7 +122,7 @@ impl Feed {
         Self { watch, lines: VecDeque::new() }
     }
 
-    /// Reads on until it fails.
+    /// Reads transitions until the stream fails.
     async fn read(&mut self, out: &Output) -> ClientError {
         loop {
             match self.watch.next().await {
@@ -174,7 +174,7 @@ fn tables(look: &Look, out: &Output) -> String {
     parts.join("\n\n") + "\n"
 }
 
-/// One screen: the tables, and below them as many of the latest transitions as there is room for.
+/// One screen: the tables, and below them as many of the latest transitions as fit.
 fn frame(look: &Look, feed: &Feed, out: &Output) -> String {
     let (rows, columns) = size();
     let tables = tables(look, out);
@@ -187,7 +187,7 @@ fn frame(look: &Look, feed: &Feed, out: &Output) -> String {
     let mut frame = String::from("\x1b[H");
     for line in lines {
         frame.push_str(&cut(line, columns));
-        // The rest of what was there before.
+        // Clears the rest of the line.
         frame.push_str("\x1b[0m\x1b[K\r\n");
     }
     frame + "\x1b[J"

@@ -1,4 +1,4 @@
-//! `longrun wait NAME`: until it is done, or until the time is up.
+//! `longrun wait NAME`: waits until the operation is done, or the time to wait is over.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ Examples:
   longrun wait $(longrun list --label batch=7 --all -o name)
 
 Exit codes: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 6 not done when the time was
-up, 1 if the server is away then, 130 interrupted; of several operations the first that is not 0.
-Waiting outlives proxies, lost connections and restarts of the server.";
+over, 1 if the server was not reached by then, 130 interrupted. With several operations, the first
+code that is not 0. Waiting survives proxies, lost connections and restarts of the server.";
 
 /// Arguments of `wait`.
 #[derive(clap::Args, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Args {
     /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
     #[arg(required = true, value_name = "NAME", add = completions::operations())]
     names: Vec<String>,
-    /// Longest time to wait for all of them, e.g. 30s, 5m; by default for as long as it takes
+    /// The longest time to wait for all of them, e.g. 30s, 5m; unlimited by default
     #[arg(long, visible_alias = "wait", value_name = "DURATION", value_parser = parse_duration)]
     timeout: Option<Duration>,
 }
@@ -49,7 +49,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     Ok(exit)
 }
 
-/// Waits, shows the operation, and exits as it ended.
+/// Waits, shows the operation, and returns the exit code for its outcome.
 pub(super) async fn wait(
     name: &str,
     waiting: impl Future<Output = Result<Operation, ClientError>>,
@@ -68,7 +68,7 @@ pub(super) async fn wait(
     }
 }
 
-/// Waits and exits as the operation ended.
+/// Waits, and returns the exit code for the outcome.
 pub(super) async fn silently(
     name: &str,
     waiting: impl Future<Output = Result<Operation, ClientError>>,
@@ -79,7 +79,7 @@ pub(super) async fn silently(
     Ok(waited.map_or_else(|exit| exit, |operation| Exit::of(&operation)))
 }
 
-/// The operation when it is done or the time is up; or how the program ends if a signal came.
+/// The operation, when it is done or the time to wait is over; or the exit code for a signal.
 pub(super) async fn until_done(
     name: &str,
     waiting: impl Future<Output = Result<Operation, ClientError>>,
@@ -98,7 +98,7 @@ pub(super) async fn until_done(
     }
 }
 
-/// Says that only the waiting has ended.
+/// Notes that only the waiting has ended.
 pub(super) fn goes_on(name: &str, out: &Output) {
-    out.note(&format!("stopped looking; {name} goes on (`longrun cancel {name}` would end it)"));
+    out.note(&format!("stopped waiting; {name} goes on (`longrun cancel {name}` cancels it)"));
 }

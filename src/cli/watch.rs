@@ -18,13 +18,13 @@ Examples:
   longrun watch --filter 'kind=report.build AND done=false'                 many, until Ctrl-C
   longrun watch 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e --json | jq -c '.operation.progress'
 
-A watch outlives proxies, lost connections and restarts of the server, and misses no transition.
-Times are UTC. With --json each message is a document on a line of its own.
+A watch survives proxies, lost connections and restarts of the server, and misses no transition.
+Times are UTC. With --json each message is a document on one line.
 
-Exit codes, with NAME: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 130 interrupted;
-of several operations the first that is not 0.";
+Exit codes, with NAME: 0 SUCCEEDED, 3 FAILED, 4 CANCELLED, 5 PARTIALLY_SUCCEEDED, 130 interrupted.
+With several operations, the first code that is not 0.";
 
-const NOTHING: &str = "NAME is missing: say which operations to watch, or --filter EXPR for all that match, e.g. \
+const NOTHING: &str = "NAME is missing: name the operations to watch, or give --filter EXPR for all that match, e.g. \
                        longrun watch --filter 'kind=report.build'";
 
 /// Arguments of `watch`.
@@ -34,10 +34,10 @@ pub(super) struct Args {
     /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
     #[arg(value_name = "NAME", conflicts_with = "filter", add = completions::operations())]
     names: Vec<String>,
-    /// Begin with every transition after this revision, 0 for all, in place of the operation as it is
+    /// Begin with every transition after this revision, 0 for all, instead of the operation as it is
     #[arg(long, value_name = "N", conflicts_with = "filter", value_parser = whole(0_i64..))]
     after_revision: Option<i64>,
-    /// Watch all that match, e.g. kind=report.build; AIP-160 as in `longrun list`
+    /// Watch all operations that match, e.g. kind=report.build; AIP-160 as in `longrun list`
     #[arg(long, value_name = "EXPR")]
     filter: Option<String>,
 }
@@ -54,7 +54,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     }
 }
 
-/// Watches an operation, shows how it ended, and exits so.
+/// Watches an operation, shows its outcome, and returns the exit code for it.
 pub(super) async fn one(
     name: &str,
     after_revision: Option<i64>,
@@ -70,7 +70,8 @@ pub(super) async fn one(
     to_its_end(watch, &format!("watch {name}"), remote, out).await
 }
 
-/// Shows what a watch says, how its operation ended, and exits so. `to` says what fails where nothing can be watched.
+/// Shows the messages of a watch and the operation's outcome, and returns the exit code for it. `to` names the command
+/// in errors.
 pub(super) async fn to_its_end(
     mut watch: Watch,
     to: &str,
@@ -106,7 +107,7 @@ pub(super) async fn to_its_end(
     }
 }
 
-/// Shows what comes, and answers the operation as it last was.
+/// Shows the messages of a watch, and returns the latest operation.
 async fn follow(
     watch: &mut Watch,
     live: &Live<'_>,
@@ -127,7 +128,7 @@ async fn follow(
     }
     match last {
         Some(operation) => Ok(Some(operation)),
-        // The revision asked for was the last one: nothing came, and nothing will.
+        // The given revision was the last one, so there is no message.
         None => {
             let view = crate::proto::v1::OperationView::Result;
             let got = remote.client.get(watch.name(), view).await;
@@ -136,7 +137,7 @@ async fn follow(
     }
 }
 
-/// What came of it: the result, errors and warnings.
+/// The outcome: the result, errors and warnings.
 fn ending(operation: &Operation, out: &Output) -> anyhow::Result<()> {
     if let Some(result) = &operation.result {
         out.line(&format!("{}  {}", out.paint.dim("result"), describe::summary(result)))?;

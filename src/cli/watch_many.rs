@@ -1,4 +1,4 @@
-//! `longrun watch --filter EXPR`: all that match, until interrupted; and several operations by their names.
+//! `longrun watch --filter EXPR`: all operations that match, until interrupted; and several operations by their names.
 
 use futures_util::{StreamExt as _, stream};
 
@@ -35,8 +35,8 @@ fn show(message: &WatchOperationsResponse, out: &Output) -> anyhow::Result<()> {
     }
     let Some(operation) = &message.operation else {
         match message.r#type() {
-            Type::Synced => out.note("these match now; changes follow"),
-            Type::Reset => out.note("changes may have been missed; these match now:"),
+            Type::Synced => out.note("these operations match now; changes follow"),
+            Type::Reset => out.note("changes may have been missed; these operations match now:"),
             _ => {}
         }
         return Ok(());
@@ -57,8 +57,8 @@ fn show(message: &WatchOperationsResponse, out: &Output) -> anyhow::Result<()> {
     out.line(&live::line(moment.unwrap_or_else(text::now), operation, &words, out))
 }
 
-/// Shows several operations up to their ends, each line with the operation that it is of. The answer is how the first of
-/// them ended that did not succeed.
+/// Shows several operations up to their ends, each line with the operation's name. Returns the exit code for the first
+/// of them that did not succeed.
 pub(super) async fn named(
     names: Vec<String>,
     after_revision: Option<i64>,

@@ -1,4 +1,4 @@
-//! `longrun webhook`: receivers that are told of transitions, and what became of it.
+//! `longrun webhook`: webhooks, their secrets and their deliveries.
 
 use clap::Subcommand;
 use serde_json::json;
@@ -20,7 +20,7 @@ Examples:
   longrun webhook pause mfrggzdfmztwq2lk
   longrun webhook resume mfrggzdfmztwq2lk
   longrun webhook delete mfrggzdfmztwq2lk
-  longrun webhook secret callbacks       what signs the callbacks of submissions (--callback-url)
+  longrun webhook secret callbacks       signs the callbacks of submissions (--callback-url)
   longrun webhook rotate mfrggzdfmztwq2lk
   longrun webhook deliveries --state DEAD
   longrun webhook deliveries --webhook callbacks
@@ -28,7 +28,7 @@ Examples:
   longrun webhook redeliver msg_3c0f...
 
 The server sends a signed POST (Standard Webhooks) for every transition that matches, at least once,
-and tries for days (docs/webhooks.md). For admins of the tenant; operators name another by --tenant.";
+and retries for days (docs/webhooks.md). For the role admin; --tenant is for operators.";
 
 /// Arguments of `webhook`.
 #[derive(clap::Args, Debug)]
@@ -53,7 +53,7 @@ enum Command {
     Create(CreateArgs),
     /// List webhooks
     List,
-    /// Delete a webhook, and what was still to be sent
+    /// Delete a webhook, and its pending deliveries
     Delete(Which),
     /// Pause a webhook: deliveries are stored and not sent
     Pause(Which),
@@ -61,25 +61,25 @@ enum Command {
     Resume(Which),
     /// Print the secret of a webhook, or of callbacks
     Secret(Which),
-    /// Make another secret; the one before signs, too, for 24 h
+    /// Make a new secret; the previous one signs as well for 24 h
     Rotate(Which),
     /// List deliveries, the latest first
     Deliveries(DeliveriesArgs),
-    /// Send a delivery once more
+    /// Send a delivery again
     Redeliver(RedeliverArgs),
 }
 
 #[derive(clap::Args, Debug)]
 struct CreateArgs {
-    /// Where to
+    /// URL of the receiver
     url: String,
     /// Only operations that match, as in `longrun list --filter`
     #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
     filter: String,
-    /// State that a transition has to lead to; repeatable [default: those in which operations end]
+    /// Send only transitions to this state; repeatable [default: the final states]
     #[arg(long = "state", value_name = "STATE", value_parser = selection::state, add = completions::states())]
     states: Vec<State>,
-    /// What is sent
+    /// Format of the messages
     #[arg(long, value_name = "FORMAT", default_value = "plain", value_parser = ["plain", "cloudevents"])]
     format: String,
 }
@@ -93,16 +93,16 @@ struct Which {
 
 #[derive(clap::Args, Debug)]
 struct DeliveriesArgs {
-    /// Only those in this state
+    /// Only deliveries in this state
     #[arg(long, value_name = "STATE", value_parser = ["PENDING", "DELIVERED", "DEAD"], ignore_case = true)]
     state: Option<String>,
-    /// Only those of this webhook, or of `callbacks`
+    /// Only deliveries of this webhook, or of `callbacks`
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     webhook: String,
-    /// Only those of this operation
+    /// Only deliveries of this operation
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     operation: String,
-    /// At most this many
+    /// The most deliveries to list
     #[arg(long, value_name = "NUMBER", default_value_t = 50, value_parser = whole(1_u32..=100_000))]
     limit: u32,
 }
@@ -164,7 +164,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
                 out.document(&json::to_value(&made)?)?;
             } else {
                 out.line(&made.secret)?;
-                out.note("for 24 h, messages are signed with the secret before as well");
+                out.note("for 24 h, the previous secret signs messages as well");
             }
             Ok(Exit::Ok)
         }
@@ -190,7 +190,7 @@ async fn create(
     }
     out.line(&made.secret)?;
     let id = made.webhook.map(|webhook| webhook.webhook_id).unwrap_or_default();
-    out.note(&format!("the secret of webhook {id}, which its receiver needs to know our messages"));
+    out.note(&format!("the secret of webhook {id}; its receiver needs it to verify messages"));
     Ok(Exit::Ok)
 }
 

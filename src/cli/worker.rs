@@ -31,19 +31,19 @@ Examples:
   longrun worker render --url https://functions.example.com/render
   longrun worker --config worker.toml                     [[handler]] tables: docs/configuration.md
 
-The command gets the input on stdin and LONGRUN_… variables; of the worker's own variables it gets
-PATH, HOME, LANG, TZ and what --env names. What it writes on stdout is the result, lines on stderr
+The command gets the input on stdin, and LONGRUN_… variables; of the worker's own variables it gets
+PATH, HOME, LANG, TZ and those that --env names. Its stdout is the result, and its lines on stderr
 go to the operation's history. Lines on file descriptor 3 are progress: `40%`, `4/10`,
 `4/10 copying` or {\"percent\": 40, \"message\": \"…\"}; or `content-type: text/csv` for the result,
 `warning CODE: text` and `error CODE: text` (with exit 0: a partial success).
 
-Exit 0 succeeds. 75, a death by a signal (129 to 159 where a shell reports it) and the codes of
---retry-on ask for another attempt. Anything else fails for good. The message is the named error,
-or the end of stderr. A cancel is SIGTERM to all processes of the command, then SIGKILL when the
-grace period is over. What the command starts ends with it. docs/workers.md has all of it.
+Exit 0 succeeds. 75, death by a signal (129 to 159 if a shell reports it) and the codes of
+--retry-on ask for another attempt. Any other code fails for good. The message is the named error,
+or the end of stderr. A cancel sends SIGTERM to all processes of the command, then SIGKILL when the
+grace period is over. Processes that the command started end with it. docs/workers.md has more.
 
-The first SIGTERM or SIGINT stops taking work and lets running commands finish within the drain
-timeout; what is left goes back to the queue. A second one ends at once.";
+After the first SIGTERM or SIGINT the worker takes no more work, and running commands may finish
+within the drain timeout; unfinished attempts go back to the queue. A second one ends it at once.";
 
 /// Arguments of `worker`.
 #[derive(clap::Args, Debug)]
@@ -52,13 +52,13 @@ pub(super) struct Args {
     /// The kind to serve
     #[arg(value_parser = kind, value_name = "KIND", required_unless_present_any = ["kinds", "file"], add = completions::kinds())]
     kind: Option<String>,
-    /// A kind to serve, beside KIND or in its place; repeatable
+    /// A kind to serve, besides KIND or instead of it; repeatable
     #[arg(short, long = "kind", value_name = "KIND", value_parser = kind)]
     kinds: Vec<String>,
     /// The command and its arguments, run as they are, without a shell
     #[arg(last = true, required_unless_present_any = ["url", "file"], value_name = "COMMAND")]
     command: Vec<OsString>,
-    /// Post inputs to this URL in place of running a command, see docs/workers.md
+    /// Post inputs to this URL instead of running a command, see docs/workers.md
     #[arg(long, value_name = "URL", conflicts_with_all = ["command", "variables", "retry_on"])]
     url: Option<EndpointUrl>,
     /// Configuration file (TOML): tables of handlers, and these flags as keys, see docs/configuration.md
@@ -67,10 +67,10 @@ pub(super) struct Args {
     /// The handlers of the configuration file.
     #[arg(skip)]
     of_file: Vec<Handler>,
-    /// Environment variable of this worker that the command gets too; repeatable
+    /// Environment variable of this worker that the command also gets; repeatable
     #[arg(long = "env", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     variables: Vec<String>,
-    /// Exit codes that ask for another attempt, beside 75: `all`, or codes like 1,64-78
+    /// Exit codes that ask for another attempt, besides 75: `all`, or codes such as 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_RETRY_ON")]
     retry_on: Option<RetryOn>,
     /// Limit of each process of the command: cpu=10s, memory=512MiB, file-size=1GiB, processes=64 or open-files=256;
@@ -80,16 +80,16 @@ pub(super) struct Args {
     /// Run the command as this user, by name or as UID:GID; the worker must be root
     #[arg(long, value_name = "USER")]
     user: Option<User>,
-    /// Run each command in an empty directory of its own, which is removed after it
+    /// Run each command in an empty directory of its own, which is removed afterwards
     #[arg(long)]
     own_directory: bool,
-    /// How many attempts run at once
+    /// Attempts that run at once
     #[arg(long, value_name = "N", env = "LONGRUN_CONCURRENCY", default_value_t = 1, value_parser = whole(1_u16..=10_000))]
     concurrency: u16,
     /// This worker's name, for people; by default host and process id
     #[arg(long, value_name = "ID", env = "LONGRUN_WORKER_ID")]
     worker_id: Option<String>,
-    /// Longest time for running commands after SIGTERM or SIGINT
+    /// How long running commands may take to finish after SIGTERM or SIGINT
     #[arg(long, value_name = "DURATION", env = "LONGRUN_DRAIN_TIMEOUT", default_value = "8s", value_parser = parse_duration)]
     drain_timeout: Duration,
 }
@@ -102,7 +102,7 @@ fn kind(text: &str) -> Result<String, String> {
 const MAX_RESULT_BYTES: u64 = Command::DEFAULT_MAX_RESULT_BYTES;
 
 impl Args {
-    /// What the configuration file says beside its settings, which stand among the flags already.
+    /// Takes the tables of the configuration file. Its settings are among the flags already.
     pub(super) fn take_tables(&mut self, tables: file::Config) -> Result<(), Usage> {
         let of_servers = [
             ("relay", tables.relay.is_empty()),
@@ -111,15 +111,15 @@ impl Args {
         ];
         if let Some((table, _)) = of_servers.iter().find(|(_, is_empty)| !is_empty) {
             return Err(Usage(format!(
-                "--config: [[{table}]] is for `longrun serve`, not for a worker, whose file has settings and [[handler]] \
-                 tables, e.g. [[handler]] kind = 'shout' command = 'tr a-z A-Z'"
+                "--config: [[{table}]] is for `longrun serve`. A worker's file may have settings and [[handler]] tables, \
+                 e.g. [[handler]] kind = 'shout' command = 'tr a-z A-Z'"
             )));
         }
         self.of_file = tables.handlers;
         Ok(())
     }
 
-    /// What the command line says, and the file of other kinds.
+    /// The handlers of the command line, and the file's handlers for other kinds.
     fn handlers(&self) -> Result<Vec<Handler>, Usage> {
         let kinds = self.kind.iter().chain(&self.kinds);
         let work = match &self.url {
@@ -139,7 +139,7 @@ impl Args {
             None if kinds.count() == 0 => Vec::new(),
             None => {
                 return Err(Usage(
-                    "KIND is given, and nothing to do: add -- COMMAND or --url URL, e.g. longrun worker shout -- tr a-z A-Z".to_owned(),
+                    "KIND needs a command or an endpoint: add -- COMMAND or --url URL, e.g. longrun worker shout -- tr a-z A-Z".to_owned(),
                 ));
             }
         };
@@ -148,13 +148,13 @@ impl Args {
             && (self.url.is_some() || !self.command.is_empty())
         {
             return Err(Usage(
-                "a command or --url is given, and no KIND that it is for, e.g. longrun worker shout -- tr a-z A-Z".to_owned(),
+                "a command or --url needs KIND, the kind that it executes, e.g. longrun worker shout -- tr a-z A-Z".to_owned(),
             ));
         }
         let list = super::handlers::merge(flags, self.of_file.clone())?;
         if list.is_empty() {
             return Err(Usage(
-                "--config has no [[handler]], so there is nothing to serve; add one, e.g. [[handler]] kind = 'shout' command = \
+                "--config must have a [[handler]], or the worker has nothing to serve, e.g. [[handler]] kind = 'shout' command = \
                  'tr a-z A-Z'".to_owned(),
             ));
         }
@@ -204,7 +204,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
                 if std::mem::replace(&mut asked, true) {
                     return Ok(signal);
                 }
-                out.note("stopping: what runs may finish; again to end at once");
+                out.note("stopping: running commands may finish; Ctrl-C again ends them at once");
                 stop.cancel();
             }
         }

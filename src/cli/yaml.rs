@@ -14,7 +14,7 @@ pub(super) fn entry(value: &Value) -> String {
     of(&Value::Array(vec![value.clone()]))
 }
 
-/// Writes what follows a key or a dash. The recursion is as deep as the value.
+/// Writes the value after a key or a dash. The recursion is as deep as the value.
 fn write(text: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
@@ -29,7 +29,7 @@ fn write(text: &mut String, value: &Value, indent: usize) {
             for entry in entries {
                 let mut inner = String::new();
                 write(&mut inner, entry, indent + 2);
-                // The first line of what is nested stands behind the dash.
+                // The first line of a nested value follows the dash.
                 let inner = inner.trim_start();
                 text.push_str(&format!("{:indent$}- {inner}", ""));
             }
@@ -39,7 +39,7 @@ fn write(text: &mut String, value: &Value, indent: usize) {
     }
 }
 
-/// A string, in quotes where YAML could take it for anything else.
+/// A string, in quotes if YAML could take it for anything else.
 fn scalar(word: &str) -> String {
     let is_plain = word.starts_with(|c: char| c.is_ascii_alphabetic())
         && word.chars().all(|c| c.is_ascii_alphanumeric() || "_./-".contains(c))

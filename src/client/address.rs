@@ -26,7 +26,7 @@ impl Address {
         if let Some(path) = url.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() {
-                return Err(format!("{url}: must have a path behind unix:"));
+                return Err(format!("{url}: must have a path after unix:"));
             }
             return Ok(Self::Unix(format!("unix:{path}")));
         }
@@ -42,7 +42,7 @@ impl Address {
             );
         }
         if uri.path_and_query().is_some_and(|rest| rest != "/") {
-            return Err(format!("{url}: must end behind the host and the port"));
+            return Err(format!("{url}: must end after the host and the port"));
         }
         match uri.scheme_str() {
             Some("http") => Ok(Self::Plain(uri)),

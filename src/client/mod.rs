@@ -287,7 +287,7 @@ impl Client {
                 Err(_elapsed) => {
                     return Err(ClientError::local(
                         Code::DeadlineExceeded,
-                        "the service did not answer",
+                        "the server did not respond",
                     ));
                 }
             };

@@ -42,7 +42,7 @@ impl Client {
         let mut rpc = HealthClient::with_interceptor(self.channel.clone(), self.headers.clone());
         let asked = Instant::now();
         let answer = rpc.check(HealthCheckRequest::default());
-        let late = |_| ClientError::local(Code::DeadlineExceeded, "no answer in time");
+        let late = |_| ClientError::local(Code::DeadlineExceeded, "no response in time");
         let answer: Response<_> = timeout(CALL_TIMEOUT, answer).await.map_err(late)??;
         let field = |name: http::HeaderName| {
             answer.metadata().get(name.as_str())?.to_str().ok().map(str::to_owned)
@@ -57,7 +57,7 @@ impl Client {
     pub async fn probe_stream(&self, patience: Duration) -> Result<StreamProbe, ClientError> {
         let request = WatchOperationsRequest { skip_current: true, ..Default::default() };
         let asked = Instant::now();
-        let late = |_| ClientError::local(Code::DeadlineExceeded, "a stream brings nothing");
+        let late = |_| ClientError::local(Code::DeadlineExceeded, "no message of a stream arrives");
         let mut rpc = self.operations();
         let opened = timeout(patience, rpc.watch_operations(request)).await;
         let mut stream = opened.map_err(late)??.into_inner();

@@ -192,5 +192,5 @@ impl<M: Chunk> ContentStream<M> {
 }
 
 fn truncated() -> ClientError {
-    ClientError::local(Code::DataLoss, "the service ended the contents before their end")
+    ClientError::local(Code::DataLoss, "the server ended the stream before the end of the contents")
 }

@@ -51,7 +51,7 @@ impl Client {
         let request = SubmitBatchRequest { requests, batch: Some(batch) };
         let mut response = self.submit_many(request).await?;
         let batch = response.batch.take();
-        let missing = || ClientError::local(Code::Internal, "the server gave no batch");
+        let missing = || ClientError::local(Code::Internal, "the server returned no batch");
         Ok((batch.ok_or_else(missing)?, outcomes(response)))
     }
 
@@ -67,7 +67,7 @@ fn outcomes(response: SubmitBatchResponse) -> Vec<Result<Operation, ClientError>
     let outcomes = response.results.into_iter().map(|result| match result.outcome {
         Some(submit_batch_result::Outcome::Operation(operation)) => Ok(operation),
         Some(submit_batch_result::Outcome::Error(error)) => Err(error.into()),
-        None => Err(ClientError::local(Code::Internal, "the server gave no outcome")),
+        None => Err(ClientError::local(Code::Internal, "the server returned no outcome")),
     });
     outcomes.collect()
 }

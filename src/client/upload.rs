@@ -61,7 +61,7 @@ impl Client {
         let body = body.map_err(Status::from_error)?.to_bytes();
         match parts.status.is_success() || parts.status.is_redirection() {
             true => operation(&body).map_err(|error| {
-                let message = format!("the service answered with no operation: {error}");
+                let message = format!("the server returned no operation: {error}");
                 ClientError::local(Code::Internal, message)
             }),
             false => Err(refusal(parts.status.as_u16(), &parts.headers, &body)),

@@ -72,7 +72,7 @@ impl Client {
             view: OperationView::Unspecified.into(),
         };
         let call = async { Ok(self.operations().wait_operation(request).await?.into_inner()) };
-        let late = |_elapsed| ClientError::local(Code::Unavailable, "the service did not answer");
+        let late = |_elapsed| ClientError::local(Code::Unavailable, "the server did not respond");
         timeout_at(Instant::now() + slice + WAIT_MARGIN, call).await.map_err(late)?
     }
 }

@@ -196,7 +196,7 @@ impl<T> Link<T> {
         let opened = match timeout(OPENING, call).await {
             Ok(opened) => opened.map_err(ClientError::from),
             Err(_elapsed) => {
-                Err(ClientError::local(Code::Unavailable, "the service did not answer"))
+                Err(ClientError::local(Code::Unavailable, "the server did not respond"))
             }
         };
         match opened {

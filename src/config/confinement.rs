@@ -31,7 +31,7 @@ impl FromStr for Limit {
             "open-files" => ProcessLimit::OpenFiles(count()?),
             _ => {
                 return Err(format!(
-                    "{name} is no limit: must be cpu, memory, file-size, processes or open-files, e.g. cpu=10s"
+                    "{name} is not a limit: must be cpu, memory, file-size, processes or open-files, e.g. cpu=10s"
                 ));
             }
         };

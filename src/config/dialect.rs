@@ -131,7 +131,7 @@ impl Mount {
             return Err((at, rule.to_owned()));
         }
         if relay.is_some() && !dialect.trigger.is_there() {
-            let rule = "relay is for dialects with a [trigger], and this one has none";
+            let rule = "relay is for dialects with a [trigger], which this one does not have";
             return Err((at, rule.to_owned()));
         }
         let credentials = match table.credentials {
@@ -191,7 +191,7 @@ impl Mount {
             Some(name) => {
                 let routes = self.dialect.routes.iter().map(|route| &route.path);
                 let near = near::question(name, paths().chain(routes).flat_map(Pattern::places));
-                let rule = "and no path of the mount has";
+                let rule = "but no path of the mount has";
                 Err(format!("the dialect uses places.{name}, {rule} {{{name}}}{near}"))
             }
             None => Ok(()),
@@ -289,7 +289,12 @@ fn dialect(
                 None => {
                     let near = near::question(&name, Dialect::built_in_names());
                     let names = Dialect::built_in_names().collect::<Vec<_>>().join(", ");
-                    Err((at, format!("use must be one of {names}; file names a file{near}")))
+                    Err((
+                        at,
+                        format!(
+                            "use must be one of {names}; use file for a dialect in a file{near}"
+                        ),
+                    ))
                 }
             }
         }
@@ -311,7 +316,7 @@ fn site(given: &Spanned<String>, dialect: &Dialect) -> Result<Site, Refused> {
     let (at, text) = (given.span().start, given.as_ref());
     let prefix = text.strip_suffix('/').unwrap_or(text);
     let prefix = Pattern::parse(prefix).filter(|path| text.starts_with('/') && !path.has("id"));
-    let rule = "and {id} is no such name";
+    let rule = "and no name in it may be {id}";
     let prefix = prefix.ok_or_else(|| (at, format!("prefix must be {}, {rule}", path::RULE)))?;
     Site::new(prefix, dialect)
         .map_err(|path| (at, format!("prefix must not have a name that {path} has")))

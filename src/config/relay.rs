@@ -328,7 +328,7 @@ fn names<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<String>, D::Erro
         valid.map(|valid| valid.as_str().to_owned()).map_err(|_| name)
     });
     let names: Result<_, String> = names.collect();
-    names.map_err(|name| D::Error::custom(format!("{name:?} is not a header field's name")))
+    names.map_err(|name| D::Error::custom(format!("{name:?} must be the name of a header field")))
 }
 
 fn optional_names<'de, D: Deserializer<'de>>(
@@ -363,7 +363,7 @@ fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> 
     };
     match origins.iter().find(|text| !is_origin(text)) {
         Some(text) => {
-            let rule = format!("{text:?} is no origin such as https://app.example.com");
+            let rule = format!("{text:?} must be an origin such as https://app.example.com");
             Err(D::Error::custom(rule))
         }
         None => Ok(origins),

@@ -39,7 +39,7 @@ impl ServeConfig {
                 self.tls.is_whole(),
                 "--tls-listen, --tls-cert and --tls-key",
                 None,
-                "given together, --tls-client-ca with them, --tls-client-auth and --tls-caller with that, \
+                "given together; --tls-client-ca needs them, and --tls-client-auth and --tls-caller need --tls-client-ca, \
                  e.g. --tls-listen 127.0.0.1:7443 --tls-cert server.pem --tls-key server.key",
             ),
             (

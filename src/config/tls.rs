@@ -52,8 +52,9 @@ pub struct CertificateCaller {
 }
 
 fn caller(text: &str) -> Result<CertificateCaller, String> {
-    let rule = "must be NAME=TENANT:ROLE, with further roles behind a +, e.g. worker-7=acme:work";
-    // A URI among the names may contain both signs.
+    let rule =
+        "must be NAME=TENANT:ROLE, with a + before each further role, e.g. worker-7=acme:work";
+    // A URI among the names may have both signs in it.
     let (name, rest) = text.rsplit_once('=').filter(|(name, _)| !name.is_empty()).ok_or(rule)?;
     let (tenant, roles) = rest.split_once(':').ok_or(rule)?;
     let tenant = TenantId::parse(tenant).map_err(|invalid| format!("the tenant {invalid}"))?;

@@ -139,8 +139,8 @@ impl TokenConfig {
                 self.keys.is_none() || self.issuer.is_some() && self.audience.is_some(),
                 "--jwt-keys",
                 None,
-                "used with --jwt-issuer and --jwt-audience, because tokens that were made for others would do without \
-                 them, e.g. --jwt-keys https://id.example.com/keys --jwt-issuer https://id.example.com \
+                "used with --jwt-issuer and --jwt-audience, because without them the server would accept tokens that \
+                 were made for others, e.g. --jwt-keys https://id.example.com/keys --jwt-issuer https://id.example.com \
                  --jwt-audience longrun",
             ),
             (

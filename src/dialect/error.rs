@@ -55,7 +55,7 @@ fn reason(message: &str, (before, rest): (&str, &str)) -> String {
             return format!("there is no key {word} here{}", others());
         }
         if what.starts_with("unknown variant ") {
-            return format!("{word} is none of {}{}", list(), near::question(word, names()));
+            return format!("{word} must be one of {}{}", list(), near::question(word, names()));
         }
         if what.starts_with("invalid type: ") || what.starts_with("invalid value: ") {
             let table = line.trim_matches(['[', ']']);
@@ -178,7 +178,7 @@ mod tests {
             (relay("preserve_host = 1"), "line 3, column 17: preserve_host must be true or false"),
             (
                 relay("kind = \"slwo\""),
-                "line 3, column 8: slwo is none of slow, fast; did you mean slow?",
+                "line 3, column 8: slwo must be one of slow, fast; did you mean slow?",
             ),
             ("[[relay]]\nanswer = 303\n".to_owned(), "line 1, column 1: there must be a key name"),
             ("relay = 7\n".to_owned(), "line 1, column 9: relay must be a list"),

@@ -161,7 +161,8 @@ impl Reader<'_> {
             return self.wrong(at, "trigger must have a query, prefer = true, or always = true");
         }
         if always && (prefer || trigger.query.is_some()) {
-            return self.wrong(at, "trigger.always leaves nothing to trigger.query and .prefer");
+            return self
+                .wrong(at, "trigger.always = true excludes trigger.query and trigger.prefer");
         }
         Ok(trigger)
     }

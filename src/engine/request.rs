@@ -232,7 +232,7 @@ pub enum EngineError {
     #[error("there is no such operation")]
     NotFound,
     /// Retention has removed the operation.
-    #[error("the operation was deleted when its retention was up")]
+    #[error("the operation was deleted when its retention was over")]
     Expired {
         /// When it was removed.
         purged_at: Timestamp,

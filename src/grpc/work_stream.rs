@@ -273,7 +273,7 @@ impl Conversation {
     ) -> Option<Box<Intake>> {
         let size = found.take(decode::offset("complete.chunked_bytes", size));
         if size > Some(0) && has_contents {
-            let rule = "must have no contents beside those that were sent in chunks";
+            let rule = "must have no contents, because they were sent in chunks";
             found.note("complete.result", rule);
         }
         let ((id, attempt), size) = attempt.zip(size)?;
@@ -315,7 +315,7 @@ impl Conversation {
 /// The refusal of a report, with a note if the attempt continues without it.
 fn still_owed(mut error: ServiceError) -> ServiceError {
     if matches!(error.reason, Reason::InvalidArgument | Reason::PayloadTooLarge) {
-        let owed = "; the attempt goes on, and owes another report: correct this one, or fail";
+        let owed = "; the attempt goes on: correct this report, or report that the attempt failed";
         error.message.push_str(owed);
     }
     error

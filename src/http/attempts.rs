@@ -30,7 +30,7 @@ pub(super) async fn acquire(mut call: Call) -> Answer {
     let timeout = wait.map_err(|_| call.query.note("wait", "is too long")).ok();
     let request_id = call.query.take("request_id");
     if request_id.as_deref() == Some("") {
-        call.query.note("request_id", "must not be empty where it is given");
+        call.query.note("request_id", "must not be empty");
     }
     let request = v1::AcquireRequest {
         worker_id: call.query.take("worker_id").unwrap_or_else(|| NAMELESS.to_owned()),
@@ -203,6 +203,6 @@ fn token(call: &mut Call) -> (Option<AttemptToken>, Violations) {
 /// Refuses a token in the body that is not the path's.
 fn check_token(call: &Call, in_body: &str, found: &mut Violations) {
     if !in_body.is_empty() && in_body != call.segment("token") {
-        found.note("token", "must be the token of the path, or left out");
+        found.note("token", "must be the token in the path, or unset");
     }
 }

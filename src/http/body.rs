@@ -59,7 +59,9 @@ impl<'a> Arriving<'a> {
                     Err(_) => continue,
                 },
                 Ok(Some(Err(_))) => {
-                    return Err(ServiceError::invalid_field("body", "must arrive whole").into());
+                    return Err(
+                        ServiceError::invalid_field("body", "must arrive completely").into()
+                    );
                 }
                 Err(_elapsed) => {
                     let most = humantime::format_duration(self.service.limits().body_timeout);

@@ -186,7 +186,7 @@ impl Call {
     pub(super) fn idempotency_key_text(&self, in_body: &str) -> Result<String, ServiceError> {
         let in_header = idempotency_key(&self.parts.headers)?;
         if !in_header.is_empty() && !in_body.is_empty() && in_body != in_header {
-            let rule = "must be the same as the body's idempotencyKey where both are given";
+            let rule = "must be the same as the body's idempotencyKey if both are given";
             return Err(ServiceError::invalid_field("Idempotency-Key", rule));
         }
         Ok(if in_header.is_empty() { in_body.to_owned() } else { in_header })

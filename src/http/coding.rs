@@ -50,7 +50,7 @@ impl Coding {
             ServiceError::invalid_field("body", "must be gzip, as its Content-Encoding says")
         })?;
         if document.len() > limit {
-            let message = format!("the body must be at most {limit} bytes, its coding undone");
+            let message = format!("the decoded body must be at most {limit} bytes");
             return Err(ServiceError::new(Reason::PayloadTooLarge, message).into());
         }
         Ok(document.into())

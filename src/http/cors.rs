@@ -58,7 +58,8 @@ pub(super) fn is_foreign(http: &Http, parts: &Parts, also: &[String]) -> bool {
 
 /// The refusal of such a page's request.
 pub(super) fn refusal() -> Problem {
-    let message = "pages of this origin may not make changes here (--cors-origin lets them)";
+    let message =
+        "pages of this origin may not make changes here (--cors-origin permits an origin)";
     ServiceError::new(Reason::OriginRefused, message).into()
 }
 

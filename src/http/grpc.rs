@@ -94,11 +94,11 @@ async fn answer<F: Future<Output = Response>>(
             return (StatusCode::NO_CONTENT, [(ALLOW, "POST,OPTIONS")]).into_response();
         }
         None => refused(
-            "this is a method of gRPC: the content type must be application/grpc, \
+            "this is a gRPC method: the content type must be application/grpc, \
              application/grpc-web or application/grpc-web-text",
         ),
         Some(Protocol::Grpc) if parts.version != Version::HTTP_2 => {
-            refused("this is a method of gRPC, which needs HTTP/2; application/grpc-web does not")
+            refused("this is a gRPC method, which needs HTTP/2; application/grpc-web does not")
         }
         Some(_) if parts.method != Method::POST => {
             Problem::method_not_allowed(&parts.method, "POST")
@@ -140,7 +140,7 @@ const FRAMING_BYTES: usize = 16;
 
 /// The response to a gRPC-Web call that is refused before it reaches its method.
 fn refused_call(problem: &Problem, content_type: HeaderValue) -> Response {
-    let unread = || ServiceError::invalid_field("body", "must arrive whole");
+    let unread = || ServiceError::invalid_field("body", "must arrive completely");
     let refusal = google::refusal(&problem.error().cloned().unwrap_or_else(unread));
     let details = prost::Message::encode_to_vec(&refusal).into();
     let status = Status::with_details(Code::from(refusal.code), refusal.message, details);

@@ -137,7 +137,7 @@ pub(super) fn same_name(
     if in_body.id == in_path.id {
         return Ok(());
     }
-    Err(ServiceError::invalid_field("name", "must be the operation of the path, or left out"))
+    Err(ServiceError::invalid_field("name", "must be the operation in the path, or unset"))
 }
 
 /// `DELETE …/{id}`.

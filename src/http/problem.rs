@@ -76,7 +76,7 @@ impl Problem {
 
     /// Like [`Self::method_not_allowed`], with methods that are not known in advance.
     pub(super) fn not_allowed(method: &Method, allow: HeaderValue) -> Self {
-        let message = format!("{method} is not possible here");
+        let message = format!("{method} is not allowed here");
         Self::from(ServiceError::new(Reason::MethodNotAllowed, message)).with_header(ALLOW, allow)
     }
 

@@ -245,7 +245,8 @@ impl Route {
 
     /// The OpenAPI entry for `OPTIONS`, which works whether the resource exists or not.
     pub(super) fn options(&self) -> Value {
-        let about = "The methods that there are; to a browser's preflight, what its page may do.";
+        let about =
+            "The methods of this resource; for a browser's preflight, what its page may do.";
         let answers = Answers::default()
             .cacheable("204", about, &["Allow?", "Cache-Control?"])
             .refused(&[InvalidArgument, UriTooLong, HostRefused, RouteNotFound]);
@@ -253,7 +254,7 @@ impl Route {
         let segments: Vec<String> = segments.map(|name| format!("{name}.any")).collect();
         json!({
             "operationId": format!("optionsOf{}", capitalised(&self.id)),
-            "summary": "Which methods there are",
+            "summary": "The methods of this resource",
             "parameters": parameters::refer(segments.iter().map(String::as_str)),
             "responses": answers.all(),
         })

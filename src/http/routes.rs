@@ -95,9 +95,9 @@ fn live() -> Route {
 }
 
 fn ready() -> Route {
-    let answers = Answers::default().empty("200", "New work is taken.", &[]);
+    let answers = Answers::default().empty("200", "The server takes new work.", &[]);
     let answers = answers.also("200", TEXT, &json!({"type": "string"}));
-    let about = "Whether new work is taken, and if not, why";
+    let about = "Whether the server takes new work, and if not, why";
     Route::new("get", "/readyz", "getReadiness", about, |call, _| Box::pin(health::ready(call)))
         .ignores_query()
         .answers(answers)
@@ -133,7 +133,7 @@ fn list() -> Route {
 
 /// The answers to a submission.
 fn submitted() -> Answers {
-    stored("Stored. `Location` is where to ask.", "Operation")
+    stored("The operation is stored. `Location` is its URL.", "Operation")
 }
 
 /// The answers to what was stored as one operation.
@@ -150,7 +150,7 @@ fn stored(about: &str, schema: &str) -> Answers {
     let accepted = [&both[..], &["Retry-After"]].concat();
     Answers::default().json("202", about, &accepted, schema).json(
         "303",
-        "It is done already: a known key, or the wait was long enough.",
+        "The operation is done already: its key was used before, or the wait was long enough.",
         &both,
         schema,
     )
@@ -173,7 +173,7 @@ fn submission_of_kind() -> Route {
         "post",
         path,
         "submitOfKind",
-        "Submits an operation whose input is the body, whatever it is",
+        "Submits an operation; the body, of any media type, is the input",
         |call, body| Box::pin(submit::of_kind(call, body)),
     )
     .takes(&["kind", "label", "parent", "start_at", "start_in", "start_time", "callback_url"])
@@ -187,10 +187,10 @@ fn submission_of_kind() -> Route {
 
 fn submission_of_many() -> Route {
     let limits = ["RateLimit?", "RateLimit-Policy?"];
-    let about = "Stored, all of it. `Location` is where to ask for the batch.";
+    let about = "The batch and all its children are stored. `Location` is the batch's URL.";
     let answers = stored(about, "SubmitBatchResponse").json(
         "200",
-        "Without a batch: each is stored or refused by itself, as its place says.",
+        "Without a batch: each submission is stored or refused by itself; `results` has the outcomes in their order.",
         &limits,
         "SubmitBatchResponse",
     );
@@ -211,7 +211,7 @@ fn watch_all() -> Route {
     let answers = Answers::default()
         .empty(
             "200",
-            "A stream of events: what matches, and what becomes of it.",
+            "A stream of events: the operations that match, and their changes.",
             &["Vary", "X-Accel-Buffering"],
         )
         .events("200", &OF_ALL, "WatchOperationsResponse");
@@ -242,13 +242,18 @@ fn get() -> Route {
     let both = ["Location", "ETag", "Vary", "Preference-Applied?"];
     let accepted = [&both[..], &["Retry-After"]].concat();
     let answers = Answers::default()
-        .json("202", "It is not done. `Location` is the operation itself.", &accepted, "Operation")
-        .json("303", "It is done. `Location` is its result.", &both, "Operation");
+        .json("202", "The operation is not done. `Location` is its URL.", &accepted, "Operation")
+        .json(
+            "303",
+            "The operation is done. `Location` is the URL of its result.",
+            &both,
+            "Operation",
+        );
     Route::new(
         "get",
         OPERATION,
         "getOperation",
-        "Answers the operation as it is, and where its result is",
+        "Returns the operation as it is, and the URL of its result",
         |call, _| Box::pin(operations::get(call)),
     )
     .takes(&["id", "wait", "view", "Prefer", "If-Match", "If-None-Match"])
@@ -258,12 +263,12 @@ fn get() -> Route {
 
 fn not_modified(answers: Answers) -> Answers {
     let names = ["ETag", "Vary", "Retry-After?", "Preference-Applied?"];
-    answers.empty("304", "The client has what there is.", &names)
+    answers.empty("304", "The client has the latest version.", &names)
 }
 
 fn delete() -> Route {
-    let answers = Answers::default().empty("204", "It is forgotten.", &[]);
-    let about = "Forgets an operation that is done";
+    let answers = Answers::default().empty("204", "The operation is deleted.", &[]);
+    let about = "Deletes a done operation";
     Route::new("delete", OPERATION, "deleteOperation", about, |call, _| {
         Box::pin(operations::delete(call))
     })
@@ -275,13 +280,18 @@ fn delete() -> Route {
 fn cancel() -> Route {
     let accepted = ["Location", "ETag", "Retry-After", "Vary"];
     let answers = Answers::default()
-        .json("200", "It is done, by this or before.", &["ETag", "Vary"], "Operation")
-        .json("202", "Its worker has been notified.", &accepted, "Operation");
+        .json("200", "The operation is done.", &["ETag", "Vary"], "Operation")
+        .json(
+            "202",
+            "The operation is being cancelled: its worker has been notified.",
+            &accepted,
+            "Operation",
+        );
     Route::new(
         "post",
         "/v1/operations/{id}:cancel",
         "cancelOperation",
-        "Asks for the operation to be cancelled",
+        "Requests that the operation be cancelled",
         |call, body| Box::pin(operations::cancel(call, body)),
     )
     .takes(&["id", "If-Match", "If-None-Match", "Content-Encoding.document"])
@@ -294,13 +304,18 @@ fn cancel() -> Route {
 fn run() -> Route {
     let accepted = ["Location", "ETag", "Retry-After", "Vary"];
     let answers = Answers::default()
-        .json("200", "It is done.", &["ETag", "Vary"], "Operation")
-        .json("202", "It is not put off.", &accepted, "Operation");
+        .json("200", "The operation is done.", &["ETag", "Vary"], "Operation")
+        .json(
+            "202",
+            "The operation is not done, and does not wait for a time.",
+            &accepted,
+            "Operation",
+        );
     Route::new(
         "post",
         "/v1/operations/{id}:run",
         "runOperation",
-        "Starts an operation that is put off as soon as a worker has room",
+        "Lets an operation start now that waits for its start time or its next attempt",
         |call, body| Box::pin(operations::run(call, body)),
     )
     .takes(&["id", "If-Match", "If-None-Match", "Content-Encoding.document"])
@@ -317,7 +332,7 @@ fn retry() -> Route {
         "post",
         "/v1/operations/{id}:retry",
         "retryOperation",
-        "Submits the input of an operation that is done again",
+        "Submits the input of a done operation again",
         |call, body| Box::pin(operations::retry(call, body)),
     )
     .takes(&[
@@ -340,7 +355,7 @@ fn status() -> Route {
         "get",
         "/v1/operations/{id}/status",
         "getStatus",
-        "Answers the status document, whatever the state",
+        "Returns the status document, in any state",
         |call, _| Box::pin(operations::status(call)),
     )
     .takes(&["id", "wait", "Prefer", "If-Match", "If-None-Match"])
@@ -362,16 +377,16 @@ fn outcome() -> Route {
     let pending = ["Location", "ETag", "Retry-After", "Vary", "Preference-Applied?"];
     let any = json!({});
     let answers = Answers::default()
-        .empty("200", "The result, as its worker gave it.", &whole)
+        .empty("200", "The result, as its worker reported it.", &whole)
         .also("200", "*/*", &any)
-        .json("202", "It is not done. `Location` is the result itself.", &pending, "Operation")
-        .empty("204", "It is done and has no result.", &about)
+        .json("202", "The operation is not done. `Location` is the URL of the result.", &pending, "Operation")
+        .empty("204", "The operation is done, and has no result.", &about)
         .empty("206", "The part that was asked for.", &part)
         .also("206", "*/*", &any)
         .empty(
             "default",
-            "What it ended with: the problem of an operation that failed, under the status that its code stands for; \
-             or the recorded HTTP response that is its result.",
+            "The outcome: the error of an operation that failed, as a problem document under the status of its code; \
+             or the recorded HTTP response that is the result.",
             &["ETag?", "Vary?", "Longrun-Error-Source?", "Preference-Applied?"],
         )
         .also("default", "application/problem+json", &refer("Problem"))
@@ -380,7 +395,7 @@ fn outcome() -> Route {
         "get",
         "/v1/operations/{id}/result",
         "getResult",
-        "Answers the outcome, as a synchronous call would have",
+        "Returns the outcome, as a synchronous call would",
         |call, _| Box::pin(result::get(call)),
     )
     .takes(&["id", "wait", "Prefer", "If-Match", "If-None-Match", "Range", "If-Range"])
@@ -390,7 +405,7 @@ fn outcome() -> Route {
 }
 
 fn payload() -> Route {
-    let (path, about) = ("/v1/operations/{id}/input", "Answers the input, as it came");
+    let (path, about) = ("/v1/operations/{id}/input", "Returns the input, as it was submitted");
     Route::new("get", path, "getInput", about, |call, _| Box::pin(input::get(call)))
         .takes(&["id", "If-Match", "If-None-Match", "Range", "If-Range"])
         .answers(not_modified(contents_of_input()))
@@ -411,9 +426,9 @@ fn contents_of_input() -> Answers {
     let part = [&whole[..], &["Content-Range"]].concat();
     let any = json!({});
     Answers::default()
-        .empty("200", "The input, as it came.", &whole)
+        .empty("200", "The input, as it was submitted.", &whole)
         .also("200", "*/*", &any)
-        .empty("204", "It was submitted without an input.", &["ETag"])
+        .empty("204", "The operation was submitted without an input.", &["ETag"])
         .empty("206", "The part that was asked for.", &part)
         .also("206", "*/*", &any)
 }
@@ -422,12 +437,12 @@ fn history() -> Route {
     let answers = Answers::default()
         .json("200", "A page of the history, oldest first; a stream for clients that accept `text/event-stream`.", &["Vary", "X-Accel-Buffering?"], "ListEventsResponse")
         .events("200", &OF_ONE, "WatchOperationResponse")
-        .empty("204", "The stream is over for good: the client has seen the end.", &[]);
+        .empty("204", "The stream is over: the client has seen the end, and must not reconnect.", &[]);
     Route::new(
         "get",
         "/v1/operations/{id}/events",
         "listEvents",
-        "Answers the history in pages, or the life as a stream",
+        "Returns the history in pages, or streams the transitions",
         |call, _| Box::pin(events::of_operation(call)),
     )
     .takes(&[

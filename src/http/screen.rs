@@ -102,7 +102,9 @@ pub(super) fn check(hosts: &Hosts, parts: &Parts) -> Result<(), Problem> {
         return Err(ServiceError::invalid_field("path", "must begin with a slash").into());
     }
     if uri.scheme().is_some_and(|scheme| ![Scheme::HTTP, Scheme::HTTPS].contains(scheme)) {
-        return Err(ServiceError::invalid_field("URL", "must be of http or https").into());
+        return Err(
+            ServiceError::invalid_field("URL", "must begin with http:// or https://").into()
+        );
     }
     let is_chunked = |field: &HeaderValue| field.as_bytes().eq_ignore_ascii_case(b"chunked");
     let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
@@ -117,8 +119,8 @@ pub(super) fn check(hosts: &Hosts, parts: &Parts) -> Result<(), Problem> {
     match host.filter(|host| is_checked && !hosts.have(host.host())) {
         Some(host) => {
             let message = format!(
-                "this server is for its own machine and does not go by the name {} \
-                 (--allowed-host or --public-url lets it)",
+                "this server serves its own machine only, and {} is not one of its names \
+                 (--allowed-host or --public-url adds names)",
                 host.host()
             );
             Err(ServiceError::new(Reason::HostRefused, message).into())
@@ -151,7 +153,9 @@ fn host(parts: &Parts) -> Result<Option<Authority>, ServiceError> {
     };
     match (parts.uri.authority(), field) {
         (Some(target), _) if !plain(target) => invalid("must be a host, with a port or without"),
-        (Some(target), Some(field)) if field != *target => invalid("must be the target's"),
+        (Some(target), Some(field)) if field != *target => {
+            invalid("must be the host of the request's target")
+        }
         (Some(target), _) => Ok(Some(target.clone())),
         (None, field) => Ok(field),
     }

@@ -58,7 +58,10 @@ pub(super) async fn many(mut call: Call, body: Body) -> Answer {
         // Whether it is valid is found with what else is wrong with the batch.
         Some(batch) if !key.is_empty() => batch.idempotency_key = key,
         None if is_read && !key.is_empty() => {
-            found.note("Idempotency-Key", "must be left out without `batch`, which it is for");
+            found.note(
+                "Idempotency-Key",
+                "must be empty without `batch`, because it is the batch's",
+            );
         }
         _ => {}
     }

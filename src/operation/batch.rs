@@ -60,7 +60,7 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotOpen {
     /// It is not a batch.
-    #[error("is no batch: SubmitBatch with a batch makes one")]
+    #[error("is not a batch: SubmitBatch with `batch` makes one")]
     NoBatch,
     /// It has been cancelled.
     #[error("is being cancelled, and takes no more children")]

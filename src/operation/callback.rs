@@ -181,7 +181,9 @@ impl Destinations {
         if let Some(address) = literal(host) {
             return match self.allows(address) && self.names_address(address) {
                 true => Ok(()),
-                false => Err(RefusedUrl(format!("must not lead to the address {address}"))),
+                false => Err(RefusedUrl(format!(
+                    "must not lead to the address {address}, which this server does not send to"
+                ))),
             };
         }
         let port = authority.port_u16();

@@ -102,7 +102,9 @@ impl HttpEnvelope {
             found.push(InvalidEnvelope { field: field.to_owned(), rule: rule.to_owned() });
         };
         match (self.status, self.method.as_str(), self.target.as_str()) {
-            (0, "", "") => wrong("status", "must be set, or method and target must be"),
+            (0, "", "") => {
+                wrong("status", "must be set for a response; a request must have method and target")
+            }
             (0, method, target) => {
                 if !is_token(method) || method.len() > 32 {
                     wrong("method", "must be an HTTP method of at most 32 characters");
@@ -142,8 +144,10 @@ impl HttpEnvelope {
         let headers = self.headers.iter().enumerate().take(Self::MAX_HEADERS);
         for (at, HttpHeader { name, .. }) in headers {
             let why = match name.as_str() {
-                _ if is_of_gateways(name) => "which only a gateway may state",
-                _ if is_credential(name) => "which looks like a credential, and those are not kept",
+                _ if is_of_gateways(name) => "which only a gateway may set",
+                _ if is_credential(name) => {
+                    "which looks like a credential, and credentials are not stored"
+                }
                 _ => continue,
             };
             let field = format!("headers[{at}].name");

@@ -89,7 +89,7 @@ impl LimitName {
             Some(Ok(())) | None => {}
         }
         if self == Self::Paused && most > 1 {
-            let rule = "must be 1, or 0 for a tenant that is excepted";
+            let rule = "must be 1, or 0 to exempt a tenant from a pause of all";
             broken.push(("most", rule.to_owned()));
         }
         if self == Self::Weight && !(1..=1_000).contains(&most) {

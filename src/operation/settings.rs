@@ -83,9 +83,9 @@ impl Settings {
     #[rustfmt::skip]
     pub const ALL: &[Setting] = &[
         Setting::new("priority", "priority", Self::PRIORITIES, "0",
-            "Within a kind the higher goes first"),
+            "Within a kind, operations of a higher priority start first"),
         Setting::new("queue_timeout", "queue_timeout", Self::LIMIT, "none",
-            "Longest time from the start time until a worker starts it"),
+            "Longest time from the start time to the start of the first attempt"),
         Setting::new("attempt_timeout", "attempt_timeout", Self::LIMIT, "none",
             "Longest time for one attempt"),
         Setting::new("deadline", "deadline", Self::LIMIT, "none",
@@ -93,17 +93,17 @@ impl Settings {
         Setting::new("cancel_grace", "cancel_grace", Self::GRACE, "30s",
             "How long a worker has to stop after a cancel"),
         Setting::new("retention", "retention", Self::KEPT, "the server's, 7d",
-            "How long the record is kept once it is done"),
+            "How long the record is kept once the operation is done"),
         Setting::new("max_attempts", "retry_policy.max_attempts", Self::ATTEMPTS, "5",
-            "Attempts in all, the first included"),
+            "The most attempts, the first included"),
         Setting::new("initial_backoff", "retry_policy.initial_backoff", Self::BACKOFF, "1s",
             "The wait before the second attempt"),
         Setting::new("backoff_multiplier", "retry_policy.multiplier", Self::FACTOR, "2",
-            "What each further wait is multiplied by"),
+            "The factor from one wait to the next"),
         Setting::new("max_backoff", "retry_policy.max_backoff", Self::BACKOFF, "1m",
             "The longest wait between two attempts"),
         Setting::new("backoff_jitter", "retry_policy.jitter", Range::Real(0.0, 1.0), "0.2",
-            "The part of a wait that is left to chance"),
+            "The share of a wait that is random"),
     ];
 
     /// The highest priority.

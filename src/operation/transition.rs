@@ -226,7 +226,7 @@ impl Step<'_> {
         // This error may be the operation's end: readers must not assume that nothing was done.
         let last = if life.attempts_used >= most {
             format!(
-                "; what it did up to there may have taken effect, and there is no further attempt \
+                "; its work until then may have taken effect, and there is no further attempt, \
                  because at most {most} may be made"
             )
         } else {

@@ -159,7 +159,7 @@ impl Shared {
             }
             Err(Some(allow)) => {
                 let error =
-                    ServiceError::new(Reason::MethodNotAllowed, "this is not possible here");
+                    ServiceError::new(Reason::MethodNotAllowed, "this method is not allowed here");
                 let mut response = problem::answer(&self, &parts, error);
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
                 return response;

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 /// A path that some reader might take for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "must not have dot segments, however encoded, nor begin with two slashes behind the prefix, nor be encoded many \
-     times over"
+    "must not have dot segments, even encoded ones, or begin with two slashes after the prefix, or be \
+     percent-encoded many times over"
 )]
 pub struct Devious;
 

@@ -199,7 +199,7 @@ fn secret(mut value: HeaderValue) -> HeaderValue {
 }
 
 fn unkept(error: std::io::Error) -> Failure {
-    let why = format!("the endpoint's answer could not be kept: {error}");
+    let why = format!("the endpoint's response could not be stored: {error}");
     Failure::retryable("RESULT_NOT_KEPT", why).with_status_code(Code::Unavailable)
 }
 
@@ -226,7 +226,9 @@ async fn refusal(response: Response<Body>) -> Failure {
     let location = parts.headers.get(LOCATION).and_then(|field| field.to_str().ok());
     let message = match (told.message, status.is_redirection(), location) {
         (_, true, Some(url)) => {
-            format!("the endpoint answered {status}, to {url}: redirects are not followed")
+            format!(
+                "the endpoint answered {status} with a redirect to {url}; redirects are not followed"
+            )
         }
         (Some(message), ..) => message,
         (None, ..) if said.trim().is_empty() => format!("the endpoint answered {status}"),

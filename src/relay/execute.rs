@@ -50,8 +50,8 @@ async fn run(mounted: &Mounted, context: &Context, most: u64) -> Result<Outcome,
 /// The failure of a request that must not be sent again and whose response is lost.
 fn interrupted(why: &str) -> Failure {
     let message = format!(
-        "{why} while the upstream worked on the request, which is not tried again because its \
-         method is not idempotent; whether it took effect is not known"
+        "{why} while the upstream worked on the request, which is not retried because its \
+         method is not idempotent; it may have taken effect"
     );
     Failure::permanent("UPSTREAM_INTERRUPTED", message).with_status_code(Code::Unavailable)
 }

@@ -39,10 +39,9 @@ pub(super) fn unanswered(error: &UpstreamError, is_idempotent: bool) -> Failure 
     failure.with_status_code(status)
 }
 
-const UNCERTAIN: &str = "the request is not tried again because its method is not idempotent; whether it took effect is not \
-                         known";
-const RECEIVED: &str =
-    "the request was received and is not tried again; assume that it took effect";
+const UNCERTAIN: &str =
+    "the request is not retried because its method is not idempotent; it may have taken effect";
+const RECEIVED: &str = "the request was received and is not retried; assume that it took effect";
 
 /// Records one response.
 #[derive(Debug)]
@@ -107,7 +106,7 @@ impl<'a> Recorder<'a> {
         let failure = if self.is_idempotent {
             Failure::retryable(code, message)
         } else {
-            let rest = "the request is not tried again because its method is not idempotent";
+            let rest = "the request is not retried because its method is not idempotent";
             Failure::permanent(code, format!("{message}; {rest}"))
         };
         let status_code = match code {

@@ -147,7 +147,7 @@ async fn once(
 ) -> Result<Response<Body>, UpstreamError> {
     match client.request(request).await {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            let why = "it changes to another protocol, which the request did not ask for";
+            let why = "it switches to another protocol, which the request did not ask for";
             Err(UpstreamError::Unreadable(why.to_owned()))
         }
         Ok(response) => Ok(response.map(Body::new)),

@@ -127,7 +127,7 @@ async fn bootstrap(keys: &Keys, clock: &dyn Clock, path: PathBuf) -> anyhow::Res
     let (target, partial) = (path.clone(), new.clone());
     let write = move || -> anyhow::Result<()> {
         if target.exists() {
-            bail!("it is there already, and the store has no key: move it away");
+            bail!("the file exists already, and the store has no key: move it away");
         }
         let mut file = files::private().write(true).create(true).truncate(true).open(&partial)?;
         writeln!(file, "{written}")?;

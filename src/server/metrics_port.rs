@@ -37,7 +37,7 @@ impl MetricsPort {
     pub(super) async fn bind(address: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(address).await;
         let listener =
-            listener.with_context(|| format!("--metrics-listen {address} cannot be had"))?;
+            listener.with_context(|| format!("cannot listen on --metrics-listen {address}"))?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }

@@ -142,7 +142,7 @@ fn unix(path: &Path) -> io::Result<Socket> {
 /// Removes the socket of a dead server. The socket of a running server stays, and so does any other file.
 fn make_way(path: &Path) -> io::Result<()> {
     if !symlink_metadata(path)?.file_type().is_socket() {
-        return Err(io::Error::other("there is a file that is no socket"));
+        return Err(io::Error::other("there is a file that is not a socket"));
     }
     match std::os::unix::net::UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -150,7 +150,7 @@ fn make_way(path: &Path) -> io::Result<()> {
             std::fs::remove_file(path)
         }
         Err(error) => Err(error),
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "a server listens there")),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another server listens there")),
     }
 }
 

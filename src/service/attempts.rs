@@ -174,7 +174,7 @@ impl Service {
 
     /// Reads an attempt's token; refuses one that no server over this store has issued. `field` is its place.
     pub fn attempt_of(&self, field: &str, text: &str) -> Result<AttemptToken, ServiceError> {
-        let rule = "must be the token of an attempt, whole and as it was given";
+        let rule = "must be the whole, unchanged token of an attempt";
         AttemptToken::verify(text, &self.engine.signing_key())
             .ok_or_else(|| ServiceError::invalid_field(field, rule))
     }
@@ -224,7 +224,7 @@ impl Service {
         match self.engine.renew_attempt(lease, progress).await? {
             true => Ok(operation),
             false => {
-                let message = "the attempt's lease is just changing hands";
+                let message = "the attempt's lease is changing: repeat the call";
                 Err(ServiceError::new(Reason::Unavailable, message))
             }
         }

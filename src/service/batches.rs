@@ -159,7 +159,7 @@ fn check_batch(
     let key = batch.idempotency_key.as_ref();
     if key.is_some_and(|key| key.as_str().len() > MAX_KEY) {
         let rule = format!(
-            "must have at most {MAX_KEY} characters, because those of its children begin with it"
+            "must have at most {MAX_KEY} characters, because the keys of its children begin with it"
         );
         found.note("batch.idempotency_key", rule);
     }
@@ -169,12 +169,12 @@ fn check_batch(
     let mut keys: HashSet<IdempotencyKey> = key.cloned().into_iter().chain(made).collect();
     for (at, child) in children.iter().enumerate() {
         if child.parent.is_some() {
-            let rule = "must be empty where `batch` is set, which is the parent";
+            let rule = "must be empty if `batch` is set, because the batch is the parent";
             found.note(format!("requests[{at}].parent"), rule);
         }
         if child.idempotency_key.as_ref().is_some_and(|key| !keys.insert(key.clone())) {
-            let rule = "must be another than those of the batch and of other requests, those that are made of the batch's \
-                        key included";
+            let rule = "must differ from the keys of the batch and of the other requests, and from those made of the \
+                        batch's key";
             found.note(format!("requests[{at}].idempotency_key"), rule);
         }
     }

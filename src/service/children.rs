@@ -11,7 +11,7 @@ use crate::operation::batch;
 use crate::operation::filter::Filter;
 use crate::operation::{
     BatchRule, ChildCounts, Command, IdempotencyKey, NewOperation, Operation, OperationId, Owner,
-    Role, StateName, TenantId, Timestamp, mark,
+    Role, Scope, StateName, TenantId, Timestamp, mark,
 };
 use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, PayloadRole};
 
@@ -107,8 +107,8 @@ impl Service {
             let message = match unsuccessful {
                 0 => format!("no child of {name} failed or was cancelled"),
                 _ => format!(
-                    "{} of the {unsuccessful} children of {name} that failed or were cancelled were deleted since, and \
-                     cannot be tried again: submit them anew",
+                    "{} of the {unsuccessful} children of {name} that failed or were cancelled have been deleted, and \
+                     cannot be retried: submit them again",
                     unsuccessful - left
                 ),
             };
@@ -173,6 +173,25 @@ impl Service {
         reason: &str,
     ) -> Result<bool, ServiceError> {
         Ok(self.cancel_page(batch, None, reason).await?.len() == PAGE)
+    }
+
+    /// For the worker of batches: a page of batches that are done, those first that ended last, after one of them.
+    pub async fn ended_batches(
+        &self,
+        after: Option<&Operation>,
+    ) -> Result<Vec<Operation>, ServiceError> {
+        let position = |batch: &Operation| ListPosition {
+            end_time: batch.ended_at().unwrap_or(Timestamp::MAX),
+            id: batch.id(),
+        };
+        let query = ListQuery {
+            scope: Scope::All,
+            filter: Filter::ended_batches(),
+            order: ListOrder { by: OrderBy::EndTime, descending: true },
+            after: after.map(position),
+            limit: PAGE,
+        };
+        Ok(self.engine.list(query).await?)
     }
 
     /// For the worker of batches: the unsuccessful children that ended first, as many as a result lists.

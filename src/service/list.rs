@@ -249,7 +249,7 @@ impl Whose {
 fn only_outlines(view: View, order: ListOrder, scope: &Scope) -> Result<(), ServiceError> {
     let mut found = Violations::default();
     if view != View::Basic {
-        found.note("view", "must be BASIC, or left out, for another tenant");
+        found.note("view", "must be BASIC or unset for another tenant");
     }
     if *scope == Scope::All && order.by == OrderBy::EndTime {
         found.note("order_by", "must be create_time, alone or followed by desc, for all tenants");

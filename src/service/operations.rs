@@ -364,7 +364,7 @@ pub(super) fn visible(
 pub fn own_tenant(caller: &Caller, named: Option<&TenantId>) -> Result<(), ServiceError> {
     match named {
         Some(tenant) if *tenant != caller.tenant => {
-            let message = format!("there are no operations of tenants/{tenant} for this caller");
+            let message = format!("this caller has no operations in tenants/{tenant}");
             Err(ServiceError::new(Reason::OperationNotFound, message))
         }
         _ => Ok(()),
@@ -403,7 +403,7 @@ pub(super) fn named(error: EngineError, id: OperationId) -> ServiceError {
     let text = match &error {
         EngineError::NotFound => Some(format!("there is no operation {name}")),
         EngineError::Expired { .. } => {
-            Some(format!("{name} was deleted when its retention was up"))
+            Some(format!("{name} was deleted when its retention was over"))
         }
         EngineError::Rejected(rejection) => Some(format!("{name}: {rejection}")),
         _ => None,

@@ -55,14 +55,14 @@ impl PageRequest {
 
 /// The position in a token, which must be of the same list; `None`: the first page.
 fn position(list: [u8; 8], token: &str) -> Result<Option<[u8; 24]>, &'static str> {
-    const MALFORMED: &str = "must be the next_page_token of a page before";
+    const MALFORMED: &str = "must be the next_page_token of an earlier page";
     if token.is_empty() {
         return Ok(None);
     }
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| MALFORMED)?;
     let (of_list, position) = bytes.split_first_chunk::<8>().ok_or(MALFORMED)?;
     if *of_list != list {
-        return Err("must be used with the other fields as they were on the page before");
+        return Err("must be used with the same other fields as the earlier page");
     }
     position.try_into().map(Some).map_err(|_| MALFORMED)
 }

@@ -286,7 +286,7 @@ impl From<ObjectError> for ServiceError {
             }
             ObjectError::Nowhere => Self::new(
                 Reason::PayloadTooLarge,
-                "contents larger than --object-threshold-bytes have no place, because this server was \
+                "contents larger than --object-threshold-bytes cannot be stored, because this server was \
                  started without --objects",
             ),
             ObjectError::Unavailable(_) => {

@@ -137,14 +137,14 @@ impl CallRoom {
             retry_after: Some(Duration::from_secs(1)),
             ..ServiceError::new(
                 Reason::ResourceExhausted,
-                format!("{what} take up all room of {} MiB that there is for them", limit >> 20),
+                format!("{what} use all of the {} MiB that they may use", limit >> 20),
             )
         };
         // Waits as long as the client leaves its other responses unread.
         let own = Arc::clone(&self.connection.own).acquire_many_owned(kib).await;
         let all = Arc::clone(&self.connection.all.all).acquire_many_owned(kib);
         let (Ok(own), Ok(Ok(all))) = (own, timeout(PATIENCE, all).await) else {
-            return Err(full("answers that clients have not read yet", ALL));
+            return Err(full("responses that clients have not read yet", ALL));
         };
         self.taken().permits.extend([own, all]);
         Ok(())

@@ -206,7 +206,8 @@ fn room_for(
     let (own, of_operation) =
         (own.clone().count(), own.filter(|share| share.operation == new.operation).count());
     let full = |what: String, most: usize| {
-        let message = format!("{what} has {most} shares, which is the most: revoke some first");
+        let message =
+            format!("{what} has {most} shares, the most that it may have: revoke one first");
         Err(ServiceError::new(Reason::ResourceExhausted, message))
     };
     if of_operation >= MAX_OF_OPERATION {

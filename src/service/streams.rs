@@ -334,7 +334,7 @@ impl Service {
         readable(caller, &found)?;
         let revision = found.life.revision;
         if after.is_some_and(|after| after > revision) {
-            let message = format!("{} is at revision {} only", id.name(), revision.0);
+            let message = format!("{} is only at revision {}", id.name(), revision.0);
             return Err(ServiceError::new(Reason::RevisionAhead, message)
                 .with("operation", id.name())
                 .with("revision", revision.0.to_string()));

@@ -115,7 +115,10 @@ impl std::fmt::Debug for TenantLimits {
 impl Service {
     pub(super) fn tenant_limits(&self) -> Result<&TenantLimits, ServiceError> {
         self.tenant_limits.as_ref().ok_or_else(|| {
-            ServiceError::new(Reason::Unsupported, "this server was set up without such limits")
+            ServiceError::new(
+                Reason::Unsupported,
+                "this server was set up without limits of tenants",
+            )
         })
     }
 
@@ -167,7 +170,10 @@ impl Service {
         let changed = limits.0.space.change::<_, ServiceError>(|before| {
             let table = limits.over_configured(before);
             if table.len() >= LimitTable::MOST && table.of(&set.limit).is_none() {
-                let message = format!("there are {} limits, which is the most", LimitTable::MOST);
+                let message = format!(
+                    "there are {} limits, the most that may be set: unset one first",
+                    LimitTable::MOST
+                );
                 return Err(ServiceError::new(Reason::ResourceExhausted, message));
             }
             Ok((Change::put(&key, set.clone()), ()))
@@ -201,8 +207,8 @@ impl Service {
             Some(_) => Ok((Change::delete(&key), ())),
             None => {
                 let message = match limits.0.configured.of(limit) {
-                    Some(_) => "the limit stands in the configuration file: set another over it",
-                    None => "there is no such limit",
+                    Some(_) => "the limit is in the configuration file, and cannot be deleted: set another value instead",
+                    None => "no such limit is set",
                 };
                 Err(ServiceError::new(Reason::LimitNotFound, message))
             }

@@ -69,7 +69,7 @@ impl ResultUploads {
             _ if size == 0 => None,
             _ => {
                 // The chunks may have been sent on another stream.
-                let away = "the result's chunks are not here: send them again";
+                let away = "the server does not have the chunks of the result: send them again";
                 let away = Err(ServiceError::new(Reason::Unavailable, away));
                 found.take(self.uploads.remove(&(id, attempt)).unwrap_or(away))
             }
@@ -91,7 +91,8 @@ async fn begin(
     (id, attempt): (OperationId, Attempt),
 ) -> Result<Intake, ServiceError> {
     if open >= MAX_UPLOADS {
-        let message = format!("at most {MAX_UPLOADS} results may be on their way at once");
+        let message =
+            format!("at most {MAX_UPLOADS} results of a stream may be incomplete at once");
         return Err(ServiceError::new(Reason::ResourceExhausted, message));
     }
     session.check_may_report(id, attempt).await?;
@@ -107,7 +108,7 @@ async fn add(
     let expected = upload.size_bytes();
     if offset != expected {
         upload.abort().await;
-        let rule = format!("must be {expected}, the end of what was sent before, or 0");
+        let rule = format!("must be {expected}, the end of the chunks that were sent before, or 0");
         return Err(ServiceError::invalid_field("result_chunk.offset_bytes", rule));
     }
     // An object store that hangs must not delay the worker's heartbeats.

@@ -95,7 +95,7 @@ pub enum TransferError {
         error: ObjectError,
     },
     /// The location of one side's objects is not given.
-    #[error("the {role} of operation {id} is an object, and where those of {place} are is not said: {flag}", role = name_of(*.role))]
+    #[error("the {role} of operation {id} is an object, but the place of the objects of {place} is not given: {flag}", role = name_of(*.role))]
     NoPlace {
         /// The operation.
         id: OperationId,
@@ -137,7 +137,7 @@ pub enum TransferError {
     },
     /// The destination's catalogue has other data.
     #[error(
-        "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: its entry {name:?} of {space} is another one or none in {from}"
+        "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: its entry {name:?} of {space} differs or is missing in {from}"
     )]
     OtherEntry {
         /// The source.
@@ -151,7 +151,7 @@ pub enum TransferError {
     },
     /// The destination has another delivery.
     #[error(
-        "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: its delivery {id} is another one or none in {from}"
+        "{to} is neither empty nor part of an earlier copy of {from}, and was left as it is: its delivery {id} differs or is missing in {from}"
     )]
     OtherDelivery {
         /// The source.

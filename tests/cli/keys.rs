@@ -20,7 +20,7 @@ fn keys_are_made_listed_and_revoked() {
     let mut lines = table.lines();
     assert!(lines.next().unwrap().starts_with("ID "), "{table}");
     assert_eq!(lines.count(), 2);
-    for part in ["billing", "acme", "work of a,b", "expires in 2", "submit,read", "good"] {
+    for part in ["billing", "acme", "work of a,b", "expires in 2", "submit,read", "valid"] {
         assert!(table.contains(part), "{part}: {table}");
     }
     assert!(!table.contains(&secret[20..]));

@@ -47,7 +47,7 @@ fn limits_are_set_over_configured_ones_and_outlive_a_restart() {
     assert_eq!(said.trim(), "payload-bytes of each tenant is 1000, as configured");
     server.expect(0, &["submit", "k", "0123456789"]);
     let said = server.expect(0, &[&["limits", "unset", "running"][..], &one].concat());
-    assert!(said.trim().ends_with("is not limited by this any more"), "{said}");
+    assert!(said.trim().ends_with("no longer has a limit"), "{said}");
 
     server.expect(1, &["limits", "unset", "payload-bytes"]);
     server.expect(1, &["limits", "set", "outstandin", "1"]);

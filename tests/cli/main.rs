@@ -157,7 +157,7 @@ fn a_server_that_is_not_there_is_named() {
         assert_eq!(output.status.code(), Some(1), "{line:?}");
         let said = stderr(&output);
         assert!(said.starts_with("error: failed to "), "{said}");
-        assert!(said.contains(&format!("\n  no answer from {server}")), "{said}");
+        assert!(said.contains(&format!("\n  no response from {server}")), "{said}");
         assert!(output.stdout.is_empty());
     }
 }

@@ -206,7 +206,7 @@ fn what_does_not_fit_is_refused_at_start() {
     for (from, to, reason) in [
         ("/v1/houses/{house}", "/v1/houses/{genre}", "prefix must not have a name"),
         ("/v1/houses/{house}", "/v1/houses/x", "places.house"),
-        ("/v1/houses/{house}", "/v1/houses/{id}", "{id} is no such name"),
+        ("/v1/houses/{house}", "/v1/houses/{id}", "no name in it may be {id}"),
         ("film.{genre}", "film.{gender}", "kind may have in braces"),
         ("film.{genre}", "film noir.{genre}", "kind must be"),
         ("\"film.noir\"", "\"film noir\"", "a kind must be"),

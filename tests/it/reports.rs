@@ -171,7 +171,7 @@ async fn a_refusal_names_every_rule_and_what_is_owed() {
         ..Complete::default()
     };
     let refused = worker.try_complete(complete).await.unwrap();
-    assert!(refused.message.contains("owes another report"), "{refused:?}");
+    assert!(refused.message.contains("correct this report"), "{refused:?}");
     let fields: Vec<_> = refused.field_violations.iter().map(|it| it.field.as_str()).collect();
     let expected = [
         "complete.attempt.operation",

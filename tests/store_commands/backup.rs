@@ -88,7 +88,7 @@ fn objects_are_backed_up_with_their_store() {
     assert_eq!(header[18..20], [1, 1], "it needs no log beside it");
     let again = run(&["store", "backup", "--store", &live, to]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(stderr(&again).contains("backup.db is there already"), "{}", stderr(&again));
+    assert!(stderr(&again).contains("backup.db exists already"), "{}", stderr(&again));
     assert_eq!(fs::read(&file).unwrap(), header);
     drop(server);
 
@@ -133,7 +133,7 @@ async fn a_backup_is_not_put_beside_a_log_of_another_file() {
     fs::write(directory.path().join("to.db-wal"), "of another").unwrap();
     let output = run(&["store", "backup", "--store", &live, to.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("to.db-wal is there already"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("to.db-wal exists already"), "{}", stderr(&output));
     assert!(!to.exists());
 }
 

@@ -41,7 +41,7 @@ async fn a_socket_is_served_to_its_user_and_removed_at_the_end() {
     assert!(answer.contains(&submitted.name), "{answer}");
 
     let refused = Server::bind(config(&directory, "b.db")).await.err().unwrap();
-    assert!(format!("{refused:#}").contains("a server listens there"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("another server listens there"), "{refused:#}");
     assert!(symlink_metadata(&path).unwrap().file_type().is_socket());
 
     stop.cancel();
@@ -54,6 +54,6 @@ async fn a_file_that_is_no_socket_stays() {
     let directory = tempfile::tempdir().unwrap();
     let path = write(directory.path(), "socket", "precious");
     let refused = Server::bind(config(&directory, "a.db")).await.err().unwrap();
-    assert!(format!("{refused:#}").contains("no socket"), "{refused:#}");
+    assert!(format!("{refused:#}").contains("is not a socket"), "{refused:#}");
     assert_eq!(std::fs::read_to_string(path).unwrap(), "precious");
 }

@@ -16,9 +16,9 @@ pub(super) fn caller(
 ) -> Result<Caller, &'static str> {
     let tenant = match find(claims, &config.tenant_claim) {
         Some(Value::String(tenant)) => {
-            TenantId::parse(tenant).map_err(|_| "its tenant is no name of one")?
+            TenantId::parse(tenant).map_err(|_| "its tenant is not a valid name")?
         }
-        Some(_) => return Err("its tenant is not a text"),
+        Some(_) => return Err("its tenant is not a string"),
         None => config.default_tenant.clone().ok_or("it names no tenant")?,
     };
     let granted = texts(find(claims, &config.roles_claim));
@@ -34,7 +34,7 @@ pub(super) fn caller(
         Some(Value::String(subject)) if is_name(subject) => {
             Ok(caller.with_subject(subject.as_str()))
         }
-        Some(_) => Err("its subject is not a text of 1 to 255 printable characters"),
+        Some(_) => Err("its subject is not a string of 1 to 255 printable characters"),
         None => Ok(caller),
     }
 }

@@ -33,7 +33,7 @@ impl KeySet {
             format!("it is not JSON (line {}, column {})", error.line(), error.column())
         })?;
         let keys = document.get("keys").and_then(Value::as_array);
-        let keys = keys.ok_or_else(|| "it has no list of keys".to_owned())?;
+        let keys = keys.ok_or_else(|| "it has no list named keys".to_owned())?;
         let usable = keys.iter().take(MAX_KEYS).filter_map(|key| {
             let key: Jwk = serde_json::from_value(key.clone()).ok()?;
             Key::of(&key, allowed, local)

@@ -136,27 +136,30 @@ impl From<Refusal> for ServiceError {
                     "tokens cannot be verified: their issuer's keys are not known yet",
                 )
             },
-            Refusal::UnknownKey => refused("it is signed by no key of its issuer"),
+            Refusal::UnknownKey => refused("its issuer has no key that signed it"),
             Refusal::Bad(why) => refused(why),
         }
     }
 }
 
 fn refused(why: &str) -> ServiceError {
-    ServiceError::new(Reason::Unauthenticated, format!("the token is not good: {why}"))
+    ServiceError::new(Reason::Unauthenticated, format!("the token is not valid: {why}"))
 }
 
 impl Inner {
     fn verify(&self, token: &str, keys: &KeySet, now: i64) -> Result<(Caller, Span), Refusal> {
-        let header = decode_header(token)
-            .map_err(|_| Refusal::Bad("it cannot be read, or is signed by an unknown algorithm"))?;
+        let header = decode_header(token).map_err(|_| {
+            Refusal::Bad("it cannot be decoded, or is signed by an unknown algorithm")
+        })?;
         if !self.config.allowed().contains(&header.alg) {
-            return Err(Refusal::Bad("it is signed by an algorithm that is not taken"));
+            return Err(Refusal::Bad(
+                "it is signed by an algorithm that this server does not accept",
+            ));
         }
         // The token requires extensions that are unknown here (RFC 7515, section 4.1.11).
         if header.crit.is_some() {
             return Err(Refusal::Bad(
-                "its header demands an extension that this server does not know",
+                "its header requires an extension that this server does not support",
             ));
         }
         let mut candidates = keys.of(header.kid.as_deref(), header.alg).peekable();
@@ -195,9 +198,9 @@ impl Inner {
 fn said(error: &jsonwebtoken::errors::ErrorKind) -> &'static str {
     use jsonwebtoken::errors::ErrorKind as Kind;
     match error {
-        Kind::InvalidIssuer => "its issuer is another one",
+        Kind::InvalidIssuer => "it is by another issuer",
         Kind::InvalidAudience => "it was made for another audience",
-        Kind::MissingRequiredClaim(_) => "it names no issuer, or no audience",
+        Kind::MissingRequiredClaim(_) => "it has no issuer or no audience",
         Kind::InvalidSignature => "its signature is wrong",
         _ => "it cannot be verified",
     }
@@ -211,11 +214,11 @@ impl Span {
                 (Some(whole), _) => Ok(Some(whole)),
                 // The cast is clamped to the range of `i64`.
                 (None, Some(number)) if number.is_finite() => Ok(Some(number as i64)),
-                _ => Err("its times are no numbers"),
+                _ => Err("its times are not numbers"),
             },
-            Some(_) => Err("its times are no numbers"),
+            Some(_) => Err("its times are not numbers"),
         };
-        let until = seconds("exp")?.ok_or("it never expires")?;
+        let until = seconds("exp")?.ok_or("it has no expiry")?;
         Ok(Self { from: seconds("nbf")?.unwrap_or(i64::MIN), until })
     }
 
@@ -227,7 +230,7 @@ impl Span {
     }
 
     fn flaw(self, now: i64) -> &'static str {
-        if now < self.from { "it is not good yet" } else { "it has expired" }
+        if now < self.from { "it is not valid yet" } else { "it has expired" }
     }
 }
 

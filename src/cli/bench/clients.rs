@@ -20,24 +20,24 @@ use crate::proto::v1::{Operation, Payload, Settings, SubmitRequest};
 /// A client whose call failed waits this long before its next.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// What all clients have in common.
+/// The state that all clients share.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) load: Load,
     pub(super) kinds: Vec<String>,
-    /// Begins the keys, so that they are this run's alone.
+    /// The prefix of the idempotency keys, which no other run has.
     pub(super) id: String,
     pub(super) tally: Arc<Tally>,
     pub(super) waiting: Arc<Waiting>,
     /// The number of the next submission.
     pub(super) next: AtomicU64,
-    /// How many there are to be.
+    /// The number of submissions to make.
     pub(super) count: u64,
-    /// Nothing is begun any more.
+    /// Cancelled when no client may submit again.
     pub(super) stop: CancellationToken,
 }
 
-/// Submits until it is enough; with a rate, what is due since `began`.
+/// Submits until the run is over; with a rate, by a schedule that starts at `began`.
 pub(super) async fn submit(run: Arc<Run>, client: Client, began: Instant) {
     while let Some((number, begun)) = run.next_turn(began).await {
         if let Err(error) = run.live(&client, number, begun).await {
@@ -68,7 +68,7 @@ impl Run {
         }
         tokio::select! {
             () = self.stop.cancelled() => None,
-            // How late a timer is says nothing of the server.
+            // A late timer says nothing about the server.
             () = sleep_until(due) => Some((number, Instant::now())),
         }
     }
@@ -99,7 +99,7 @@ impl Run {
         check(&ended)
     }
 
-    /// The same where the submission is the watch.
+    /// The same by SubmitAndWatch.
     async fn watched_live(&self, mut watch: client::Watch, begun: Instant) -> anyhow::Result<()> {
         let operation = match watch.next().await {
             Some(Ok(message)) => message.operation.unwrap_or_default(),

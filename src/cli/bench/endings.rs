@@ -32,13 +32,13 @@ impl Waiting {
     fn tell(&self, operation: Operation) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(told) = waiting.remove(&operation.idempotency_key) {
-            // A client that went away does not want to know.
+            // The client has stopped waiting.
             let _ = told.send(operation);
         }
     }
 }
 
-/// A stream of the operations of one kind that are done, and opened by now.
+/// An open stream of the operations of one kind that are done.
 pub(super) async fn open_feed(client: &Client, kind: &str) -> Result<WatchAll, ClientError> {
     let mut feed = client.watch_operations(WatchOperationsRequest {
         filter: done(kind),
@@ -58,8 +58,8 @@ fn done(kind: &str) -> String {
     format!("kind = \"{kind}\" AND done = true")
 }
 
-/// Tells those who wait, until the stream fails. No task waits for an operation that is older by `longest`
-/// than one that was told.
+/// Notifies waiting clients of ends, until the stream fails. No client waits for an operation that is older by `longest`
+/// than one whose end was delivered.
 pub(super) async fn follow(
     client: Client,
     kind: String,
@@ -70,7 +70,7 @@ pub(super) async fn follow(
     let mut latest = Timestamp::default();
     loop {
         match feed.next().await {
-            // A new stream begins with all that match: in a long run far more than anybody waits for.
+            // A new stream begins with all matches: in a long run far more than clients wait for.
             Some(Ok(message)) if message.r#type() == Type::Reset => {
                 let seconds = latest.seconds.saturating_sub_unsigned(longest.as_secs());
                 let since = Timestamp { seconds, nanos: 0 };
@@ -85,7 +85,7 @@ pub(super) async fn follow(
                 if created.is_some_and(|it| it.seconds > latest.seconds) {
                     latest = created.unwrap_or_default();
                 }
-                // Also what a new stream says of those that have ended meanwhile.
+                // CURRENT: an end while no stream was open.
                 if let Some(operation) = message.operation.filter(|operation| operation.done) {
                     waiting.tell(operation);
                 }
@@ -96,7 +96,7 @@ pub(super) async fn follow(
     }
 }
 
-/// Waits by a call of this operation's own; `None` where there is no waiting.
+/// Waits by a call for this operation; `None` if clients do not wait.
 pub(super) async fn wait(
     client: &Client,
     submitted: &Operation,

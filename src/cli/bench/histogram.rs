@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Buckets per doubling, as a power of two.
 const PRECISION: u32 = 6;
 const PER_DOUBLING: usize = 1 << PRECISION;
-/// Up to 2^40 microseconds, which is 12 days; what is longer counts as that long.
+/// Up to 2^40 microseconds, which is 12 days; longer latencies count as that.
 const DOUBLINGS: usize = 40;
 const BUCKETS: usize = (DOUBLINGS - PRECISION as usize + 1) * PER_DOUBLING;
 
@@ -17,7 +17,7 @@ pub(super) struct Histogram {
     micros: AtomicU64,
 }
 
-/// What a histogram held at some moment.
+/// The contents of a histogram at some moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Latencies {
     buckets: Vec<u64>,
@@ -49,7 +49,7 @@ impl Histogram {
 }
 
 impl Latencies {
-    /// What was added since `earlier`.
+    /// The latencies that were added since `earlier`.
     pub(super) fn since(&self, earlier: &Self) -> Self {
         let pairs = self.buckets.iter().zip(&earlier.buckets);
         Self {

@@ -12,12 +12,12 @@ use super::tally::{Measured, Moment, Tally};
 /// Later than anything here happens.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// When the measuring begins, when there is something to tell, and when it is over.
+/// When the measurement begins, when the next report is due, and when the measurement ends.
 pub(super) struct Log {
     begins: Instant,
     ends: Option<Instant>,
     interval: Option<Duration>,
-    /// Once the measuring has begun: its first moment, and the last that was reported.
+    /// Once the measurement has begun: its first moment, and that of the last report.
     told: Option<(Moment, Moment)>,
     next_line: Option<Instant>,
 }
@@ -34,7 +34,7 @@ impl Log {
         }
     }
 
-    /// When to look at it again.
+    /// When to call `tick` again.
     pub(super) fn next(&self) -> Instant {
         let far = || self.begins + FAR;
         match self.told {
@@ -43,7 +43,7 @@ impl Log {
         }
     }
 
-    /// Does what is due; whether that was all.
+    /// Does what is due. Returns whether the measurement is over.
     pub(super) fn is_over(&mut self, tally: &Tally, out: &Output) -> anyhow::Result<bool> {
         let now = Instant::now();
         let Some((_, told)) = &mut self.told else {

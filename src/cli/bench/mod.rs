@@ -1,6 +1,6 @@
-//! `longrun bench`: how much a server does, and how fast.
+//! `longrun bench`: measures the throughput and latency of a server.
 //!
-//! A load generator: clients, workers and watchers of its own, over the network. It measures from outside and knows
+//! A load generator with its own clients, workers and watchers, over the network. It measures from outside and knows
 //! nothing of the server's internals. Read next: `clients`.
 
 use std::sync::Arc;
@@ -38,11 +38,11 @@ mod log;
 mod report;
 mod tally;
 
-/// How long what is in flight has to end when the time is up.
+/// How long operations in flight may take to end when the time is up.
 const LAST_ENDS: Duration = Duration::from_secs(10);
-/// How much older than others an operation may be whose end is still waited for.
+/// How much older than others an operation may be for a client to still wait for its end.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// How long the workers have to give back what is left after that.
+/// How long the workers have after that to give back their attempts.
 const LAST_WORK: Duration = Duration::from_secs(3);
 
 pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> anyhow::Result<Exit> {
@@ -79,13 +79,13 @@ pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> an
     measured
 }
 
-/// Loads the replicas of a service, at least one, and reports the figures.
+/// Loads the replicas of a service, of which there is at least one, and reports the figures.
 async fn measure(args: &Args, replicas: &[Connection], out: &Output) -> anyhow::Result<Exit> {
     let Args { load, span, .. } = args;
     let mut signals = Signals::catch()?;
     let urls: Vec<_> = replicas.iter().map(|replica| replica.server.as_str()).collect();
     let url = urls.join(", ");
-    // Those who watch are elsewhere than the first of those who submit.
+    // The watchers use another replica than the first submitters.
     let remote = Remote::new(replicas.last().context("there is no server")?)?;
     let asked = ListOperationsRequest { page_size: 1, ..Default::default() };
     remote.client.list(asked).await.map_err(|error| remote.failed(&error, "begin"))?;
@@ -128,7 +128,7 @@ async fn measure(args: &Args, replicas: &[Connection], out: &Output) -> anyhow::
     while workers.join_next().await.is_some() {}
     let failure = run.tally.first_failure();
     report::summary(load, &measured, failure, out)?;
-    // Failures now and then are a figure; with nothing else there is none.
+    // Some failures are a figure of the report; a run with nothing but failures has no figures.
     let in_vain = measured.submit.count() == 0 && exit == Exit::Ok;
     Ok(if in_vain { Exit::Failure } else { exit })
 }
@@ -181,7 +181,7 @@ fn start_workers(
     Ok(workers)
 }
 
-/// One stream for each kind, if that is how ends are learned.
+/// One stream for each kind, if clients learn of ends by streams.
 async fn start_feeds(run: &Run, remote: &Remote) -> anyhow::Result<JoinSet<ClientError>> {
     let mut feeds = JoinSet::new();
     for kind in run.kinds.iter().filter(|_| run.load.watch == Watch::Feed) {
@@ -201,7 +201,7 @@ fn start_clients(
 ) -> anyhow::Result<JoinSet<()>> {
     let replicas = replicas.iter().cycle().take(run.load.connections as usize);
     let connections = replicas.map(|replica| Ok(Remote::new(replica)?.client));
-    // A call that is tried again would have two latencies.
+    // A retried call would have two latencies.
     let connections: Vec<Client> = connections
         .map(|client: anyhow::Result<Client>| client.map(|client| client.with_retries(0)))
         .collect::<anyhow::Result<_>>()?;

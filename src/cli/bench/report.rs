@@ -12,7 +12,7 @@ use super::tally::Measured;
 
 const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// Says what is about to happen.
+/// Prints the load before the run.
 pub(super) fn announce(url: &str, load: &Load, out: &Output) {
     let Load { clients, connections, workers, payload, result, .. } = load;
     let ends = match load.watch {
@@ -29,7 +29,7 @@ pub(super) fn announce(url: &str, load: &Load, out: &Output) {
     ));
 }
 
-/// How the last interval went.
+/// Prints the figures of the last interval.
 pub(super) fn interval(at: Duration, measured: &Measured, out: &Output) -> anyhow::Result<()> {
     if out.is_json() {
         let mut record = json(measured);
@@ -55,7 +55,7 @@ pub(super) fn interval(at: Duration, measured: &Measured, out: &Output) -> anyho
     out.line(&line)
 }
 
-/// How all of it went.
+/// Prints the figures of the whole run.
 pub(super) fn summary(
     load: &Load,
     measured: &Measured,

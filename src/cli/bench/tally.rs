@@ -8,16 +8,16 @@ use tokio::time::Instant;
 
 use super::histogram::{Histogram, Latencies};
 
-/// Takes the news of all clients and workers.
+/// Counts the calls and ends of all clients and workers.
 #[derive(Debug)]
 pub(super) struct Tally {
-    /// What times in inputs are counted from.
+    /// The zero of the times in inputs.
     began: Instant,
-    /// From the call of submit to its answer.
+    /// From the call of submit to its response.
     pub(super) submit: Histogram,
     /// From the call of submit to the worker's handler.
     pub(super) push: Histogram,
-    /// From the call of submit to the watcher's news of the end.
+    /// From the call of submit to the moment at which the watcher learns of the end.
     pub(super) end: Histogram,
     failed: AtomicU64,
     first_failure: Mutex<Option<String>>,
@@ -55,7 +55,7 @@ impl Tally {
         }
     }
 
-    /// A time as the first bytes of an input say it.
+    /// A time as the first bytes of an input.
     pub(super) fn encode(&self, at: Instant) -> [u8; 8] {
         let micros = at.saturating_duration_since(self.began).as_micros();
         u64::try_from(micros).unwrap_or(u64::MAX).to_be_bytes()
@@ -102,7 +102,7 @@ impl Moment {
 }
 
 impl Measured {
-    /// So many per second.
+    /// The rate per second of a count.
     pub(super) fn rate(&self, latencies: &Latencies) -> f64 {
         latencies.count() as f64 / self.time.as_secs_f64().max(1e-9)
     }

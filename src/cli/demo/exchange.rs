@@ -10,7 +10,7 @@ use tokio::time::timeout;
 /// Longer than any wait that the demo asks for.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What came back.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     /// `HTTP/1.1 200 OK`.
@@ -31,12 +31,12 @@ impl Answer {
 
     fn parse(bytes: &[u8]) -> anyhow::Result<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        let end = end.context("the answer has no end of headers")?;
-        let head = std::str::from_utf8(&bytes[..end]).context("the headers are no text")?;
+        let end = end.context("the response has no end of headers")?;
+        let head = std::str::from_utf8(&bytes[..end]).context("the headers are not text")?;
         let mut lines = head.split("\r\n");
         let status_line = lines.next().unwrap_or_default().to_owned();
         let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.with_context(|| format!("`{status_line}` is no status"))?;
+        let status = status.with_context(|| format!("`{status_line}` is not a status line"))?;
         let header = |line: &str| {
             let (name, value) = line.split_once(':')?;
             Some((name.to_ascii_lowercase(), value.trim().to_owned()))
@@ -53,7 +53,7 @@ impl Answer {
     }
 }
 
-/// Sends a request and reads all that comes back. `head` has neither Host nor Content-Length.
+/// Sends a request and reads the whole response. `head` has neither Host nor Content-Length.
 pub(super) async fn exchange(
     address: &str,
     head: &[String],
@@ -73,7 +73,7 @@ pub(super) async fn exchange(
         connection.read_to_end(&mut bytes).await?;
         std::io::Result::Ok(bytes)
     });
-    let bytes = answered.await.context("no answer in time")?;
+    let bytes = answered.await.context("no response in time")?;
     Answer::parse(&bytes.with_context(|| format!("failed to talk to {address}"))?)
 }
 
@@ -83,7 +83,8 @@ fn unchunk(mut rest: &[u8]) -> anyhow::Result<Vec<u8>> {
     loop {
         let end = rest.windows(2).position(|two| two == b"\r\n").context("a chunk has no size")?;
         let size = std::str::from_utf8(&rest[..end])?.split(';').next().unwrap_or_default();
-        let size = usize::from_str_radix(size.trim(), 16).context("a chunk's size is no number")?;
+        let size =
+            usize::from_str_radix(size.trim(), 16).context("a chunk's size is not a number")?;
         if size == 0 {
             return Ok(body);
         }

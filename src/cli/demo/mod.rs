@@ -23,29 +23,29 @@ Examples:
   longrun demo
   longrun demo *.md
 
-It listens on a free loopback port, keeps its store in a temporary directory, and leaves nothing
-behind, also when it is interrupted. It checks what it shows: exit code 1 if anything is not as
-promised.";
+The demo listens on a free loopback port, keeps its store in a temporary directory, and removes
+everything at its end, even if it is interrupted. It checks what it shows: exit code 1 if anything
+is not as promised.";
 
 /// Arguments of `demo`.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Text files to count the words of; by default longrun's own README
+    /// Text files whose words to count; by default longrun's own README
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
-/// Says hello, before anything that takes time.
+/// Prints the first lines, before anything that takes time.
 pub(super) fn announce() -> anyhow::Result<()> {
     let out = Output::new(false);
     let hello = "longrun demo: one server, one shell script, and work that outlives its requests";
     out.line(&out.paint.bold(hello))
 }
 
-/// Sets the stage, plays, and tidies up whatever happened.
+/// Sets up, runs the parts, and cleans up in any case.
 pub(super) async fn run(args: Args) -> anyhow::Result<Exit> {
-    // A transcript for people: there is nothing in it for programs.
+    // The transcript is for people, so it is the same with --json.
     let out = Output::new(false);
     let (stage, server, worker) = Stage::set_up(&args.files).await?;
     let stop = CancellationToken::new();

@@ -13,7 +13,7 @@ use crate::proto::v1::operation::State;
 use crate::proto::v1::watch_operation_response::Type;
 use crate::proto::v1::{Operation, SubmitRequest, WatchOperationRequest};
 
-/// What one operation came to.
+/// The outcome of one operation.
 #[derive(Debug)]
 pub(super) struct Done {
     /// Its name.
@@ -29,7 +29,7 @@ pub(super) async fn submit_and_watch(
 ) -> anyhow::Result<Done> {
     let files =
         if stage.files == 1 { "1 file".to_owned() } else { format!("{} files", stage.files) };
-    transcript.part(&format!("Submit: {files}, and an answer at once"))?;
+    transcript.part(&format!("Submit: {files}, and a response at once"))?;
     transcript.command(&format!("longrun submit {KIND} @files.txt --idempotency-key demo"))?;
     let began = Instant::now();
     let operation = submit(stage, "demo").await?;
@@ -78,7 +78,7 @@ async fn watch(
     }
     live.end();
     ensure!(reports > 0, "there was no progress");
-    let operation = last.context("the watch had nothing to say")?;
+    let operation = last.context("the watch sent nothing")?;
     ensure!(operation.done, "the watch ended early");
     transcript.say(&format!(
         "{revision} transitions, none missing, none twice; {reports} reports of progress between"
@@ -105,7 +105,7 @@ pub(super) async fn cancel(stage: &Stage, transcript: &Transcript<'_>) -> anyhow
         last = message.operation.or(last);
     }
     live.end();
-    let state = last.context("the watch had nothing to say")?.state();
+    let state = last.context("the watch sent nothing")?.state();
     ensure!(state == State::Cancelled, "it is {} now", describe::state_name(state));
     let took = asked.context("it made no progress")?.elapsed();
     transcript.say(&format!("its processes were stopped within {}", text::duration(took)))
@@ -144,7 +144,7 @@ fn from_the_beginning(name: &str) -> WatchOperationRequest {
 
 /// Whether the result is about these files and all of their bytes.
 fn check(stage: &Stage, result: &[u8]) -> anyhow::Result<()> {
-    let document: Value = serde_json::from_slice(result).context("the result is no JSON")?;
+    let document: Value = serde_json::from_slice(result).context("the result is not JSON")?;
     let files = document["files"].as_array().context("the result names no files")?;
     ensure!(files.len() == stage.files, "the result has {} files", files.len());
     let bytes: u64 = files.iter().filter_map(|file| file["bytes"].as_u64()).sum();

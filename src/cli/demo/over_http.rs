@@ -11,7 +11,7 @@ use super::over_grpc::Done;
 use super::stage::{KIND, Stage};
 use super::transcript::Transcript;
 
-/// The headers worth a look.
+/// The header fields that the transcript shows.
 const SHOWN: [&str; 4] = ["location", "retry-after", "content-type", "longrun-error-source"];
 
 /// Submits, polls after `Retry-After`, waits, follows the redirect, and compares the result with gRPC's.
@@ -33,7 +33,7 @@ pub(super) async fn submit_and_poll(
 
     transcript.command(&format!("curl -i $LONGRUN_SERVER{operation}"))?;
     let wait = accepted.header("retry-after").and_then(|wait| wait.parse().ok());
-    let wait: u64 = wait.context("the 202 does not say when to ask again")?;
+    let wait: u64 = wait.context("the 202 has no Retry-After")?;
     ensure!((1..=10).contains(&wait), "the first Retry-After is {wait} s");
     sleep(Duration::from_secs(wait)).await;
     let pending = call(stage, transcript, "GET", &operation, &[], &[]).await?;
@@ -76,7 +76,7 @@ async fn call(
     Ok(answer)
 }
 
-/// The path behind Location, which may be a whole URL.
+/// The path of Location, which may be a whole URL.
 fn path(answer: &Answer) -> anyhow::Result<String> {
     let location = answer.header("location").context("there is no Location")?;
     let path = match location.split_once("://") {
@@ -86,10 +86,11 @@ fn path(answer: &Answer) -> anyhow::Result<String> {
     path.map(str::to_owned).with_context(|| format!("Location {location} has no path"))
 }
 
-/// Where the operation stands: the fields of the body that say so.
+/// The fields of the body that show the state of the operation.
 fn standing(answer: &Answer) -> anyhow::Result<String> {
-    let document: Value = serde_json::from_slice(&answer.body).context("the answer is no JSON")?;
-    ensure!(document["state"].is_string(), "the answer has no state");
+    let document: Value =
+        serde_json::from_slice(&answer.body).context("the response is not JSON")?;
+    ensure!(document["state"].is_string(), "the response has no state");
     let progress = &document["progress"];
     let part = json!({
         "state": document["state"],

@@ -22,20 +22,20 @@ pub(super) const KIND: &str = "text.statistics";
 
 const SCRIPT: &str = include_str!("../../../examples/text-statistics.sh");
 const README: &str = include_str!("../../../README.md");
-/// Enough that nothing of the demo ever waits for another part of it.
+/// Enough that no part of the demo waits for another.
 const CONCURRENCY: u16 = 4;
-/// The server's share of stopping; handlers that still run are stopped at once.
+/// The drain timeout of the server; handlers that still run are stopped at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
-/// What the handler gives back stays far below.
+/// Results of the handler are far smaller.
 const MAX_RESULT_BYTES: u64 = 1 << 20;
 
-/// What the demo plays on.
+/// The environment of the demo.
 #[derive(Debug)]
 pub(super) struct Stage {
     directory: TempDir,
     /// The command line of the handler.
     line: String,
-    /// The server, over the network as any client has it.
+    /// The server, over the network as for any client.
     pub(super) remote: Remote,
     /// The address of the server, `127.0.0.1:PORT`.
     pub(super) address: String,
@@ -48,7 +48,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Writes the files and starts to listen. The server and its worker are yet to be run.
+    /// Writes the files and starts to listen. The caller must run the server and its worker.
     pub(super) async fn set_up(files: &[PathBuf]) -> anyhow::Result<(Self, Server, Worker)> {
         let directory = tempfile::Builder::new()
             .prefix("longrun-demo-")
@@ -96,7 +96,7 @@ impl Stage {
         transcript.command(&format!("export LONGRUN_SERVER=http://{}", self.address))
     }
 
-    /// Removes what was written, and says so if that fails.
+    /// Removes the files; fails if that is not possible.
     pub(super) fn tear_down(self) -> anyhow::Result<()> {
         let path = self.directory.path().to_owned();
         self.directory.close().with_context(|| format!("failed to remove {}", path.display()))
@@ -108,8 +108,12 @@ fn describe(files: &[PathBuf]) -> anyhow::Result<(String, u64)> {
     let (mut input, mut bytes) = (String::new(), 0);
     for file in files {
         let name = file.to_str().filter(|name| !name.contains(char::is_control));
-        let name =
-            name.with_context(|| format!("{} has a name that is not plain text", file.display()))?;
+        let name = name.with_context(|| {
+            format!(
+                "{} has a name that is not UTF-8 text without control characters",
+                file.display()
+            )
+        })?;
         input.push_str(name);
         input.push('\n');
         bytes += file.metadata()?.len();

@@ -35,7 +35,7 @@ impl<'a> Transcript<'a> {
         self.out.line(&format!("{} {}", self.out.paint.dim("$"), self.out.paint.cyan(command)))
     }
 
-    /// A remark.
+    /// A line of text.
     pub(super) fn say(&self, text: &str) -> anyhow::Result<()> {
         self.out.line(text)
     }
@@ -45,7 +45,7 @@ impl<'a> Transcript<'a> {
         self.out.line(&format!("{} {}", self.out.paint.dim(">"), self.out.paint.cyan(line)))
     }
 
-    /// A line that came back.
+    /// A line that was received.
     pub(super) fn received(&self, line: &str) -> anyhow::Result<()> {
         self.out.line(&format!("{} {}", self.out.paint.dim("<"), clean(line)))
     }

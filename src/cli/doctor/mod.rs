@@ -1,4 +1,4 @@
-//! `longrun doctor`: looks at a deployment from where it is run, and says what to change.
+//! `longrun doctor`: checks a deployment from where it runs, and says what to change.
 
 use std::time::Duration;
 
@@ -24,17 +24,17 @@ Examples:
   longrun doctor --json | jq '.checks[] | select(.result != \"ok\")'
 
 The checks:
-  ready    the server answers and takes new work
-  access   the credentials are good for reading
+  ready    the server responds and takes new work
+  access   the credentials permit reading
   clock    the server's clock and this machine's agree
-  watch    streams come through: nothing in between holds them back or cuts their silence
-  tls      what is sent to other machines is encrypted
-  system   open files that this machine lets a process have (run it as the server's user, beside it)
+  watch    streams arrive: no proxy delays them, or closes them while they are silent
+  tls      connections to other machines are encrypted
+  system   how many files a process may open (run doctor on the server's machine as its user)
   store    with --check-store: a database's settings, clock and pooler; or the disk of a file
 
-Exit codes: 0 nothing failed (there may be warnings), 1 something did.";
+Exit codes: 0 no check failed (there may be warnings), 1 a check failed.";
 
-/// Longest time that the check of streams takes.
+/// The longest duration of the check of streams.
 const PROBE: Duration = Duration::from_secs(25);
 
 /// Arguments of `doctor`.
@@ -44,7 +44,7 @@ pub(super) struct Args {
     /// Make only this check; repeatable
     #[arg(long, value_name = "CHECK", value_enum)]
     only: Vec<Check>,
-    /// Look at this store as well, as the server would: a file or a postgres:// URL
+    /// Check this store as well, as the server would use it: a file or a postgres:// URL
     #[arg(
         long = "check-store",
         value_name = "sqlite:PATH|postgres://…",
@@ -54,36 +54,36 @@ pub(super) struct Args {
     store: Option<StoreUrl>,
 }
 
-/// What can be looked at.
+/// A check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Check {
-    /// The server answers and takes new work.
+    /// The server responds and takes new work.
     Ready,
-    /// The credentials are good for reading.
+    /// The credentials permit reading.
     Access,
     /// The server's clock and this machine's agree.
     Clock,
-    /// Streams come through.
+    /// Streams arrive.
     Watch,
-    /// What is sent to other machines is encrypted.
+    /// Connections to other machines are encrypted.
     Tls,
-    /// Open files.
+    /// The limit on open files.
     System,
     /// The store of --check-store.
     Store,
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Ok,
     Warning,
     Failed,
-    /// It could not be made.
+    /// The check could not be made.
     Skipped,
 }
 
-/// What was found, and what to change.
+/// The result of a check, and what to change.
 #[derive(Clone, Debug)]
 struct Finding {
     check: Check,
@@ -141,12 +141,12 @@ pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> an
                 Some(store) => store::examine(store).await,
                 None if args.only.is_empty() => Vec::new(),
                 None => {
-                    let message = "no store is named: --check-store names it";
+                    let message = "no store to check: name one by --check-store";
                     vec![Finding::new(Check::Store, Verdict::Skipped, message)]
                 }
             },
             _ if !is_reached => {
-                vec![Finding::new(*check, Verdict::Skipped, "the server does not answer")]
+                vec![Finding::new(*check, Verdict::Skipped, "the server does not respond")]
             }
             Check::Access => vec![server::access(&remote).await],
             Check::Clock => vec![server::clock(&remote).await],

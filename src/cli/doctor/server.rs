@@ -1,4 +1,4 @@
-//! The server, and the way to it.
+//! Checks of the server, and of the network path to it.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,30 +10,30 @@ use crate::cli::text;
 
 /// Clocks that differ by more are reported. `Date` has whole seconds.
 const CLOCKS: Duration = Duration::from_secs(3);
-/// A stream whose first message takes longer is held back by something.
+/// If the first message of a stream takes longer, something delays it.
 const FIRST: Duration = Duration::from_secs(3);
-/// An answer that takes longer is slow.
+/// A response that takes longer is slow.
 const SLOW: Duration = Duration::from_secs(1);
 
 pub(super) async fn ready(remote: &Remote) -> Finding {
     match remote.client.health().await {
         Ok(health) if health.is_serving => {
             let took = text::duration(health.took);
-            let via = health.via.map(|via| format!(", by way of {via}")).unwrap_or_default();
+            let via = health.via.map(|via| format!(", via {via}")).unwrap_or_default();
             if health.took > SLOW {
                 let advice = "the machine, the network or a proxy is overloaded";
-                let message = format!("takes new work, and took {took} to say so{via}");
+                let message = format!("takes new work, but responded only after {took}{via}");
                 return Finding::warning(Check::Ready, message, advice);
             }
-            Finding::ok(Check::Ready, format!("takes new work (answered in {took}{via})"))
+            Finding::ok(Check::Ready, format!("takes new work (responded in {took}{via})"))
         }
         Ok(_) => Finding::failed(
             Check::Ready,
-            "answers and takes no new work",
-            "it is stopping, or its store takes no writes: /readyz and its log say why",
+            "the server responds, but takes no new work",
+            "it is stopping, or its store takes no writes: see /readyz and the server's log",
         ),
         Err(error) => {
-            let error = format!("{:#}", remote.failed(&error, "ask"));
+            let error = format!("{:#}", remote.failed(&error, "reach the server"));
             let advice =
                 "start the server, or name it by --server; a proxy must speak HTTP/2 to it";
             Finding::failed(Check::Ready, error, advice)
@@ -45,15 +45,15 @@ pub(super) async fn access(remote: &Remote) -> Finding {
     match remote.client.list_kinds().await {
         Ok(_) => Finding::ok(
             Check::Access,
-            "the credentials are good for reading, or none are asked for",
+            "the credentials permit reading, or the server requires none",
         ),
         Err(error) => {
             let advice = match error.code() {
                 Code::Unauthenticated => {
                     "give --token, --token-file or --client-cert (docs/security.md)"
                 }
-                Code::PermissionDenied => "take credentials with the role read",
-                _ => "its log says more",
+                Code::PermissionDenied => "use credentials with the role read",
+                _ => "see the server's log",
             };
             Finding::failed(Check::Access, error.message().to_owned(), advice)
         }
@@ -66,7 +66,7 @@ pub(super) async fn clock(remote: &Remote) -> Finding {
         Err(_) => None,
     };
     let Some(theirs) = date else {
-        return Finding::new(Check::Clock, super::Verdict::Skipped, "the answer has no Date");
+        return Finding::new(Check::Clock, super::Verdict::Skipped, "the response has no Date");
     };
     let ours = text::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // A Date is cut to the second.
@@ -74,14 +74,14 @@ pub(super) async fn clock(remote: &Remote) -> Finding {
     let difference = text::duration(apart);
     if apart > CLOCKS {
         let advice = "run a time service (chrony, systemd-timesyncd) on every machine: times of operations, deadlines \
-                      and tokens go by the server's clock";
+                      and tokens depend on the server's clock";
         return Finding::warning(
             Check::Clock,
-            format!("differs from this machine's by {difference}"),
+            format!("the server's clock differs from this machine's by {difference}"),
             advice,
         );
     }
-    Finding::ok(Check::Clock, "agrees with this machine's to the second or so")
+    Finding::ok(Check::Clock, "the server's clock agrees with this machine's to about a second")
 }
 
 /// `Sun, 29 Nov 2026 11:37:38 GMT`, from 1970.
@@ -93,51 +93,47 @@ pub(super) async fn stream(remote: &Remote, patience: Duration) -> Finding {
     let probe = match remote.client.probe_stream(patience).await {
         Ok(probe) => probe,
         Err(error) if error.code() == Code::DeadlineExceeded => {
-            let advice = "a proxy collects the stream before it passes it on: switch buffering off (docs/proxies.md)";
-            return Finding::failed(Check::Watch, "a watch brings nothing", advice);
+            let advice = "a proxy buffers the stream: switch buffering off (docs/proxies.md)";
+            return Finding::failed(Check::Watch, "no message of a watch arrives", advice);
         }
         Err(error) => {
-            let advice =
-                "a proxy in between may not let streams of HTTP/2 through (docs/proxies.md)";
+            let advice = "a proxy may not forward HTTP/2 streams (docs/proxies.md)";
             return Finding::failed(Check::Watch, error.message().to_owned(), advice);
         }
     };
     let first = text::duration(probe.first_after);
     match probe.heartbeat_after {
         _ if probe.first_after > FIRST => {
-            let advice = "a proxy holds the stream back: switch buffering off (docs/proxies.md)";
+            let advice = "a proxy delays the stream: switch buffering off (docs/proxies.md)";
             Finding::warning(Check::Watch, format!("the first message took {first}"), advice)
         }
         Some(after) => {
             let after = text::duration(after);
             Finding::ok(
                 Check::Watch,
-                format!("comes through at once, and after {after} of silence"),
+                format!("the stream arrives at once, and again after {after} of silence"),
             )
         }
         None => {
             let patience = text::duration(patience);
-            let advice = "set --heartbeat-interval of the server below half of what proxies in between let be silent";
-            Finding::warning(
-                Check::Watch,
-                format!("no sign of life in {patience} of silence"),
-                advice,
-            )
+            let advice = "set the server's --heartbeat-interval to less than half of the proxies' idle timeout";
+            Finding::warning(Check::Watch, format!("no heartbeat within {patience}"), advice)
         }
     }
 }
 
 pub(super) fn encryption(server: &str) -> Vec<Finding> {
     let found = match server.split_once("://") {
-        Some(("https", _)) => {
-            Finding::ok(Check::Tls, "the connection is encrypted and the server's certificate good")
-        }
+        Some(("https", _)) => Finding::ok(
+            Check::Tls,
+            "the connection is encrypted, and the server's certificate valid",
+        ),
         Some(("http", rest)) if !is_local(rest) => Finding::warning(
             Check::Tls,
-            "plain HTTP to another machine: everybody in between can read inputs, results and credentials",
-            "listen by --tls-listen, or behind a proxy that speaks TLS (docs/tls.md)",
+            "plain HTTP to another machine: inputs, results and credentials can be read on the way",
+            "start the server with --tls-listen, or behind a proxy that speaks TLS (docs/tls.md)",
         ),
-        _ => Finding::ok(Check::Tls, "the server is on this machine, nothing leaves it"),
+        _ => Finding::ok(Check::Tls, "the server is on this machine, so nothing leaves it"),
     };
     vec![found]
 }

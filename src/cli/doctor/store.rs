@@ -1,4 +1,4 @@
-//! A store, as the server would open it. Nothing is changed.
+//! Checks of a store, as the server would open it. They change nothing.
 
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -8,11 +8,11 @@ use crate::cli::text;
 use crate::config::StoreUrl;
 use crate::store::postgres::checkup::{self, Examination};
 
-/// The oldest PostgreSQL that is tested.
-const OLDEST: u32 = 130_000;
-/// A replica takes this many connections.
+/// The oldest PostgreSQL that the server accepts.
+const OLDEST: u32 = 140_000;
+/// The number of connections that a replica needs.
 const PER_REPLICA: u64 = 6;
-/// A snapshot that is held for longer keeps many dead rows in the database.
+/// An older snapshot keeps many dead rows in the database.
 const LONG_SNAPSHOT: Duration = Duration::from_secs(600);
 const CLOCKS: Duration = Duration::from_secs(2);
 /// A disk with less room is nearly full.
@@ -24,7 +24,7 @@ pub(super) async fn examine(store: &StoreUrl) -> Vec<Finding> {
         StoreUrl::Postgres(url) => match checkup::examine(url.secret()).await {
             Ok(found) => database(&found),
             Err(error) => {
-                let advice = "the server could not start with this store (docs/postgres.md)";
+                let advice = "a server could not start with this store (docs/postgres.md)";
                 vec![Finding::failed(Check::Store, error, advice)]
             }
         },
@@ -38,21 +38,22 @@ fn file(path: &Path) -> Finding {
     let room = match rustix::fs::statvfs(folder) {
         Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize),
         Err(error) => {
-            let message = format!("the folder of {shown} cannot be looked at: {error}");
+            let message = format!("the folder of {shown} cannot be read: {error}");
             return Finding::failed(Check::Store, message, "make the folder, or name another file");
         }
     };
     if rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
-        let message = format!("{} cannot be written to by this user", folder.display());
-        return Finding::failed(Check::Store, message, "the log of the store is written beside it");
+        let message = format!("this user cannot write to {}", folder.display());
+        let advice = "let the user write there, because the store's log is beside its file";
+        return Finding::failed(Check::Store, message, advice);
     }
-    let is_there = if path.exists() { "is there" } else { "would be made" };
+    let is_there = if path.exists() { "exists" } else { "would be created" };
     let gib = room as f64 / f64::from(1 << 30);
     match room < ROOM_BYTES {
         true => Finding::warning(
             Check::Store,
             format!("{shown} {is_there}; its disk has {gib:.1} GiB left"),
-            "a full disk stops new work until there is room; keep done operations for less long (--retention)",
+            "a full disk stops new work until there is room: keep done operations for a shorter time (--retention)",
         ),
         false => {
             Finding::ok(Check::Store, format!("{shown} {is_there}, with {gib:.0} GiB of room"))
@@ -70,7 +71,7 @@ fn database(found: &Examination) -> Vec<Finding> {
         }
     };
     let is_old = setting("server_version_num").parse().is_ok_and(|number: u32| number < OLDEST);
-    say(is_old, format!("PostgreSQL {version} is not tested"), "take 13 or later");
+    say(is_old, format!("PostgreSQL {version} is too old"), "use PostgreSQL 14 or later");
     for (name, advice) in [
         (
             "fsync",
@@ -80,7 +81,7 @@ fn database(found: &Examination) -> Vec<Finding> {
             "full_page_writes",
             "set full_page_writes = on: a crash of the machine may damage the database",
         ),
-        ("autovacuum", "set autovacuum = on: rows that were replaced pile up without it"),
+        ("autovacuum", "set autovacuum = on: without it, dead rows pile up"),
     ] {
         say(setting(name) == "off", format!("{name} is off"), advice);
     }
@@ -88,29 +89,29 @@ fn database(found: &Examination) -> Vec<Finding> {
     let left = most.saturating_sub(found.connections);
     say(
         left < PER_REPLICA,
-        format!("{left} of {most} connections are left, and a replica takes {PER_REPLICA}"),
-        "raise max_connections, or end clients that hold connections for nothing",
+        format!("{left} of {most} connections are left, and a replica needs {PER_REPLICA}"),
+        "raise max_connections, or stop clients that hold unused connections",
     );
     let is_cut = !matches!(setting("idle_session_timeout"), "" | "0");
     say(
         is_cut,
-        "idle_session_timeout ends idle connections, as replicas have them".to_owned(),
+        "idle_session_timeout ends idle connections, which replicas need".to_owned(),
         "set idle_session_timeout = 0 for this user",
     );
     let age = text::duration(found.oldest_snapshot);
     say(
         found.oldest_snapshot > LONG_SNAPSHOT,
         format!(
-            "a transaction has been open for {age}, so that no row is removed that it might see"
+            "a transaction has been open for {age}, so dead rows that it might see cannot be removed"
         ),
-        "end it (pg_stat_activity says whose it is), or set idle_in_transaction_session_timeout",
+        "end it (pg_stat_activity shows its client), or set idle_in_transaction_session_timeout",
     );
     let ours = text::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let apart = ours.abs_diff(found.time);
     say(
         apart > CLOCKS,
         format!("the database's clock and this machine's differ by {}", text::duration(apart)),
-        "run a time service on both",
+        "run a time service (chrony, systemd-timesyncd) on both",
     );
     if findings.is_empty() {
         let message = format!(

@@ -22,14 +22,14 @@ Examples:
   longrun store backup --store sqlite:/var/lib/longrun/longrun.db /backups/monday.db
   longrun serve --store sqlite:/backups/monday.db          serves a backup as it is
 
-The server need not stop. The backup is the store as it was at one moment after the command began:
-all that was acknowledged before is in it. TO must not be there; it gets its name once it is
-complete. Large inputs and results go to TO.objects, unless they are in an object store, which is
-named.
+The server can go on. The backup is the store as it was at one moment after the command began, with
+all changes that were acknowledged before. TO must not exist; it appears when it is complete. Large
+inputs and results go to TO.objects, unless they are in an object store; then the command prints
+where they are.
 
-A PostgreSQL store is backed up by its own means, pg_dump or base backups.
+Back up a PostgreSQL store by pg_dump or base backups.
 
-Exit codes: 0 backed up; 1 not; 2 the command line is wrong; 130 or 143 interrupted.";
+Exit codes: 0 backed up; 1 not backed up; 2 the command line is wrong; 130 or 143 interrupted.";
 
 /// Arguments of `store backup`.
 #[derive(clap::Args, Debug)]
@@ -47,12 +47,12 @@ pub(super) struct Args {
         default_value_t
     )]
     store: StoreUrl,
-    /// Where its large inputs and results are, as in `serve --objects`
+    /// Directory or URL of the store's large inputs and results, as in `serve --objects`
     #[arg(long, value_name = "DIR|URL", env = "LONGRUN_OBJECTS", value_parser = objects_place)]
     objects: Option<String>,
 }
 
-/// A file, also as the store that it will be.
+/// A file, or the `sqlite:` URL of one.
 fn target(text: &str) -> Result<PathBuf, String> {
     match text.strip_prefix("sqlite:").unwrap_or(text) {
         "" => Err("must be a file, e.g. longrun.bak.db".to_owned()),
@@ -63,8 +63,8 @@ fn target(text: &str) -> Result<PathBuf, String> {
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { to, store, objects } = args;
     let Some(source) = file(&store).map(Path::to_owned) else {
-        let how = "--store is a PostgreSQL store, which PostgreSQL's own programs back up: pg_dump, or a base backup with an \
-                   archive of its log, e.g. pg_dump --format=custom --file=longrun.dump";
+        let how = "--store must be sqlite:PATH, and is a PostgreSQL store: back it up by PostgreSQL's own programs, e.g. \
+                   pg_dump --format=custom --file=longrun.dump";
         return Err(Usage(how.to_owned()).into());
     };
     let objects = open_objects(&store, objects.as_ref())?;
@@ -112,11 +112,11 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     words.push_str(&format!(", in {seconds:.1} s"));
     out.line(&words)?;
     if is_elsewhere {
-        out.note(&format!("large inputs and results are not in it: they are in {objects_at}"));
+        out.note(&format!("the backup has no large inputs and results: they stay in {objects_at}"));
     }
     if gone > 0 {
         let operations = count(gone, "operation");
-        out.note(&format!("{operations} came to be deleted meanwhile; the objects are missing"));
+        out.note(&format!("deleted meanwhile: {operations}, whose objects are missing"));
     }
     Ok(Exit::Ok)
 }

@@ -34,7 +34,7 @@ impl Bar {
             *shown = Some(progress.stage);
             let (template, words) = look(progress.stage);
             bar.reset();
-            // The templates are constants; if one were wrong, the default would do.
+            // The templates are constants; with a wrong one the bar has its default form.
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }

@@ -21,17 +21,17 @@ Examples:
   longrun store copy sqlite:longrun.db sqlite:/mnt/larger/longrun.db
   longrun store copy sqlite:longrun.db postgres://db/longrun --to-objects s3://bucket/longrun
 
-Stop the servers of both first. Everything goes over: operations in every state, inputs, results,
-histories with their log lines, idempotency keys, tombstones, API keys with the server's secret,
-webhooks with their deliveries, objects. FROM stays as it is. TO's server delivers what FROM's had
-not, and nothing a second time.
+Stop the servers of both stores first. The command copies everything: operations in every state,
+inputs, results, histories with their log lines, idempotency keys, tombstones, API keys with the
+server's secret, webhooks with their deliveries, objects. FROM does not change. The server of TO
+sends the deliveries that the server of FROM had not, and none a second time.
 
-TO must be empty, or part of an earlier copy of FROM: a copy that was cut off goes on where it ended
-when it is started again. If TO has anything else, nothing is written and the first such operation
-is named. At the end both sides are read again and compared.
+TO must be empty, or part of an earlier copy of FROM: the same command continues an interrupted
+copy. If TO has anything else, the command writes nothing and names the first such operation. At the
+end it reads both stores again and compares them.
 
 Exit codes: 0 copied, and both sides are the same; 1 not copied, or they differ; 2 the command line
-is wrong; 130 or 143 interrupted: start it again to go on.";
+is wrong; 130 or 143 interrupted: start it again to continue.";
 
 /// Arguments of `store copy`.
 #[derive(clap::Args, Debug)]
@@ -43,10 +43,10 @@ pub(super) struct Args {
     /// Store to copy to, created if it does not exist
     #[arg(value_name = "TO")]
     to: StoreUrl,
-    /// Where large inputs and results of FROM are, as in `serve --objects`
+    /// Directory or URL of FROM's large inputs and results, as in `serve --objects`
     #[arg(long, value_name = "DIR|URL", value_parser = objects_place)]
     from_objects: Option<String>,
-    /// Where to put large inputs and results of TO, as in `serve --objects`
+    /// Directory or URL for TO's large inputs and results, as in `serve --objects`
     #[arg(long, value_name = "DIR|URL", value_parser = objects_place)]
     to_objects: Option<String>,
 }
@@ -100,7 +100,8 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     }
     if copied.has_gap {
         out.note(
-            "the log of FROM is gone behind the last transition that its server had read for webhooks: what came              after that is not delivered",
+            "FROM's log is incomplete after the last transition that its server had read for webhooks: later \
+             transitions are not delivered",
         );
     }
     if copied.verified.is_same() {

@@ -17,7 +17,7 @@ Examples:
   longrun store backup --store sqlite:longrun.db backups/monday.db
   longrun store copy sqlite:longrun.db sqlite:/mnt/larger/longrun.db
 
-`longrun store COMMAND --help` has more. docs/stores.md tells what is copied, and how it is checked.";
+`longrun store COMMAND --help` has more. docs/stores.md says what is copied, and how it is checked.";
 
 /// Arguments of `store`.
 #[derive(clap::Args, Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Args {
 enum Command {
     /// Copy a whole store to another, and compare both
     Copy(copy::Args),
-    /// Back up a store, also while a server uses it
+    /// Back up a store, even while a server uses it
     Backup(backup::Args),
 }
 
@@ -50,7 +50,7 @@ fn file(url: &StoreUrl) -> Option<&Path> {
     }
 }
 
-/// The objects of a store: where `objects` says, or where a server looks for them.
+/// The objects of a store: in the place that `objects` names, or in the server's default place.
 fn open_objects(url: &StoreUrl, objects: Option<&String>) -> anyhow::Result<Objects> {
     let (url, objects) = (url.clone(), objects.cloned());
     let place = config::Store { url, objects, ..config::Store::default() }.objects();

@@ -65,8 +65,8 @@ impl Submit {
         };
         let at = path.span().start;
         let own = Pattern::parse(path.as_ref()).filter(|path| !path.has("id"));
-        let path =
-            own.ok_or_else(|| format!("path must be {}, and {{id}} is no such name", path::RULE));
+        let path = own
+            .ok_or_else(|| format!("path must be {}, and no name in it may be {{id}}", path::RULE));
         let path = path.and_then(|path| {
             path.under(prefix).ok_or_else(|| "path must not have a name that prefix has".to_owned())
         });
@@ -88,12 +88,15 @@ impl KindOf {
             let names = text.split('{').skip(1).filter_map(|it| it.split('}').next());
             let unknown = names.into_iter().find(|name| !path.has(name)).unwrap_or_default();
             let near = near::question(unknown, path.places());
-            return Err((at, format!("kind may have in braces what prefix and path have{near}")));
+            return Err((
+                at,
+                format!("kind may have in braces only the names that prefix and path have{near}"),
+            ));
         };
         let sample = handled_kind(&sample).map_err(|error| (at, format!("kind {error}")))?;
         let is_made = text.contains('{');
         if let Some(first) = known.first().filter(|_| !is_made) {
-            let rule = "kinds is for a kind that is made of places";
+            let rule = "kinds is for a kind with names in braces";
             return Err((first.span().start, rule.to_owned()));
         }
         let known = known.iter().map(|kind| {

@@ -89,7 +89,7 @@ impl Table {
             }
             (Some(_), Some(_)) => {
                 return Err(
-                    "a handler has a command or a url, not both: leave one of them out, e.g. url"
+                    "a handler must have a command or a url, not both: omit one of them, e.g. url"
                         .to_owned(),
                 );
             }
@@ -199,7 +199,7 @@ fn headers<'de, D: Deserializer<'de>>(
     let field = |(name, value): (String, toml::Value)| {
         let known = HeaderName::try_from(name.as_str()).ok().filter(|name| !is_own(name));
         let known = known.ok_or_else(|| {
-            format!("{name} is not a header field that can be set, e.g. authorization")
+            format!("{name} must be the name of a header field that may be set, e.g. authorization")
         })?;
         Ok((known, field_value(value).map_err(|rule| format!("{name} {rule}"))?))
     };
@@ -212,9 +212,8 @@ fn field_value(value: toml::Value) -> Result<FieldValue, String> {
         "must be a text, { file = \"PATH\" } or { env = \"NAME\" }, e.g. { file = \"token\" }";
     match value {
         toml::Value::String(text) => {
-            let value = HeaderValue::try_from(text).map_err(
-                |_| "has a control character, which cannot be sent, e.g. 'Bearer abc' would do",
-            )?;
+            let value = HeaderValue::try_from(text)
+                .map_err(|_| "must have no control characters, e.g. 'Bearer abc'")?;
             Ok(FieldValue::Text(value))
         }
         toml::Value::Table(table) if table.len() == 1 => {
@@ -278,7 +277,10 @@ mod tests {
             ("kind = 'a'\ncommand = 'x'\nlimit = 'cpu=1s'", "limit must be a list, e.g. "),
             ("kind = 'a'\ncommand = 'x'\nlimit = ['cpu=0']", "limit cpu=0: "),
             ("kind = 'a'\ncommand = 'x'\nuser = 'no:body'", "user must be a name"),
-            ("kind = 'a'\nurl = 'http://h'\nheaders = { host = 'x' }", "host is not a header"),
+            (
+                "kind = 'a'\nurl = 'http://h'\nheaders = { host = 'x' }",
+                "host must be the name of a header",
+            ),
             ("kind = 'a'\ncommand = 'x'\n[[handler]]\nkind = 'a'\ncommand = 'y'", "line 4"),
         ] {
             let error = read(&format!("[[handler]]\n{keys}\n")).expect_err(keys).to_string();

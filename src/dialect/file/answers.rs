@@ -42,8 +42,8 @@ impl Reader<'_> {
                 && table.body.is_none()
                 && !table.tells();
             if !is_alone || !matches!(kind, Kind::Submission | Kind::Route(Some(Action::Read))) {
-                let rule = "replay is for submissions and for routes that read an operation, and stands beside nothing \
-                            but when";
+                let rule = "replay is for submissions and for routes that read an operation, and excludes all other \
+                            keys but when";
                 return self.wrong(at, rule);
             }
             return Ok(Answer { when, content: Content::Replay });

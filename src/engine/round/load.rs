@@ -58,16 +58,14 @@ impl Loader {
                     // With its own limit, a kind would be refused for lack of room before the conflict is noticed.
                     prechecks || is_batch || new.capacity.is_some()
                 });
-                lookups.extend(asked.filter_map(|(_, new)| {
-                    Some(Lookup::Key(new.tenant.clone(), new.idempotency_key.clone()?))
-                }));
+                lookups.extend(asked.filter_map(|(_, new)| key(new)));
             }
             if let Some(id) = work.id() {
                 self.know(id, draft, &mut lookups);
             }
         }
         self.look_up(lookups, draft).await?;
-        self.look_up(keys_of_late_children(works, draft), draft).await
+        self.look_up(keys_of_children(works, draft), draft).await
     }
 
     /// Adds these operations to the draft.
@@ -159,23 +157,29 @@ impl Loader {
     }
 }
 
-/// The keys of children whose batches may not take them. Such a child is refused before a conflict in the store can tell
-/// that it was stored before, and a repeated submission must return what the first one has made.
-fn keys_of_late_children(works: &[Work], draft: &Draft) -> Vec<Lookup> {
-    let items = works.iter().filter_map(|work| match work {
-        Work::Submit { items, .. } => Some(items),
-        _ => None,
-    });
-    let children = items.flatten().filter_map(|new| Some((new, new.parent?)));
-    let late = children.filter(|(_, parent)| {
-        let is_open = draft.current(*parent).is_some_and(|it| it.takes_children().is_ok());
-        // Another part of this commit may close it.
-        !is_open || works.iter().any(|work| work.id() == Some(*parent))
-    });
-    let key = |(new, _): (&NewOperation, _)| {
-        Some(Lookup::Key(new.tenant.clone(), new.idempotency_key.clone()?))
-    };
-    late.filter_map(key).collect()
+/// The keys that must be looked up because of what is known by now. A repeated submission must return what the first one
+/// made, and these would be refused before a conflict in the store can tell that it was stored before.
+fn keys_of_children(works: &[Work], draft: &Draft) -> Vec<Lookup> {
+    let mut keys = Vec::new();
+    for work in works {
+        let Work::Submit { items, mode, .. } = work else { continue };
+        let is_repeated = *mode == SubmitMode::Batch
+            && items.first().is_some_and(|batch| draft.existing(batch).is_some());
+        let may_be_late = |new: &&NewOperation| {
+            let Some(parent) = new.parent else { return false };
+            let is_open = draft.current(parent).is_some_and(|it| it.takes_children().is_ok());
+            // Another part of this commit may close it.
+            !is_open || works.iter().any(|work| work.id() == Some(parent))
+        };
+        let children = items.iter().filter(|new| is_repeated || may_be_late(new));
+        keys.extend(children.filter_map(key));
+    }
+    keys
+}
+
+/// The lookup of a submission by its idempotency key, if it has one.
+fn key(new: &NewOperation) -> Option<Lookup> {
+    Some(Lookup::Key(new.tenant.clone(), new.idempotency_key.clone()?))
 }
 
 /// The number of submissions.

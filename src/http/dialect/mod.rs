@@ -183,7 +183,8 @@ fn caller(call: &Call, mount: &Mount) -> Result<Caller, Problem> {
             Ok(call.caller.clone().with_owner(owner))
         }
         _ => {
-            let message = format!("there must be credentials, once, in {}", mount.credentials);
+            let message =
+                format!("the request must have credentials, once, in {}", mount.credentials);
             Err(ServiceError::new(Reason::Unauthenticated, message).into())
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 /// The mark of an optional field, in a table of answers and in the document.
 const OPTIONAL: [&str; 2] = ["?", ".optional"];
 
-const ETAG: &str = "The operation's revision, with a digest of its progress where it has any; of a recorded response, its own.";
+const ETAG: &str = "The operation's revision, with a digest of its progress if it has any; for a recorded response, its own entity tag.";
 
 /// Each field with its description and schema. A field that only some responses have is listed twice.
 fn table() -> Vec<(&'static str, &'static str, Value)> {
@@ -16,39 +16,59 @@ fn table() -> Vec<(&'static str, &'static str, Value)> {
     let no = || json!({"const": "no"});
     let quoted = json!({"type": "string", "pattern": "^(W/)?\".*\"$"});
     vec![
-        ("Accept-Ranges", "Ranges of bytes may be asked for.", json!({"const": "bytes"})),
-        ("Allow?", "The methods that there are.", text()),
-        ("Cache-Control", "No answer may be cached, unless a recorded one says otherwise.", text()),
-        ("Cache-Control?", "Not to be cached.", text()),
-        ("Content-Disposition?", "As the input was sent.", text()),
-        ("Content-Encoding?", "As the input was sent.", text()),
-        ("Content-Language?", "As the input was sent.", text()),
-        ("Content-Range", "Which part of the result this is, of how much.", text()),
-        ("Content-Security-Policy", "Nothing in a result runs in a browser.", text()),
+        ("Accept-Ranges", "The client may request ranges of bytes.", json!({"const": "bytes"})),
+        ("Allow?", "The methods of this resource.", text()),
+        (
+            "Cache-Control",
+            "Responses must not be cached, unless a recorded response says otherwise.",
+            text(),
+        ),
+        ("Cache-Control?", "Responses must not be cached.", text()),
+        ("Content-Disposition?", "The field of the submission.", text()),
+        ("Content-Encoding?", "The field of the submission.", text()),
+        ("Content-Language?", "The field of the submission.", text()),
+        (
+            "Content-Range",
+            "The range of bytes in this response, and the size of the whole.",
+            text(),
+        ),
+        ("Content-Security-Policy", "Forbids browsers to run anything in a result.", text()),
         ("ETag", ETAG, quoted.clone()),
         ("ETag?", ETAG, quoted),
-        ("Location", "Where to ask next, or where the result is.", url()),
-        ("Longrun-Error-Source", "Who failed: the service, or the work itself.", source()),
-        ("Longrun-Error-Source?", "Who failed: the service, or the work itself.", source()),
-        ("Longrun-Errors?", "How many errors a partial success came with.", count()),
+        ("Location", "The URL to request next, or that of the result.", url()),
+        (
+            "Longrun-Error-Source",
+            "The source of the error: the server, or the operation.",
+            source(),
+        ),
+        (
+            "Longrun-Error-Source?",
+            "The source of the error: the server, or the operation.",
+            source(),
+        ),
+        ("Longrun-Errors?", "The number of errors of a partial success.", count()),
         (
             "Longrun-Recorded-Status?",
-            "202, of a recorded response that is answered as 200.",
+            "The recorded status 202, which the server returns as 200.",
             count(),
         ),
-        ("Longrun-Type-Url?", "The type of a result that is a protobuf message.", text()),
-        ("Longrun-Warnings?", "How many warnings the result came with.", count()),
-        ("Operation-Location", "Where the status document is.", url()),
-        ("Preference-Applied?", "The preferences that were granted.", text()),
-        ("RateLimit?", "How the tenant's submissions stand to their limit.", text()),
-        ("RateLimit-Policy?", "What that limit is.", text()),
-        ("Retry-After", "In how many seconds to ask again.", count()),
-        ("Retry-After?", "In how many seconds to ask again.", count()),
-        ("Vary", "The fields of the request that the answer depends on.", text()),
-        ("Vary?", "The fields of the request that the answer depends on.", text()),
-        ("X-Accel-Buffering", "Proxies are to pass events on at once.", no()),
-        ("X-Accel-Buffering?", "Proxies are to pass events on at once.", no()),
-        ("X-Content-Type-Options", "Browsers are not to guess.", json!({"const": "nosniff"})),
+        ("Longrun-Type-Url?", "The type URL of a result that is a protobuf message.", text()),
+        ("Longrun-Warnings?", "The number of warnings.", count()),
+        ("Operation-Location", "The URL of the status document.", url()),
+        ("Preference-Applied?", "The preferences that the server has applied.", text()),
+        ("RateLimit?", "How many submissions the tenant's limit leaves.", text()),
+        ("RateLimit-Policy?", "The tenant's limit on submissions.", text()),
+        ("Retry-After", "Seconds until the client should send the request again.", count()),
+        ("Retry-After?", "Seconds until the client should send the request again.", count()),
+        ("Vary", "The header fields of the request that the response depends on.", text()),
+        ("Vary?", "The header fields of the request that the response depends on.", text()),
+        ("X-Accel-Buffering", "Asks proxies to forward events at once.", no()),
+        ("X-Accel-Buffering?", "Asks proxies to forward events at once.", no()),
+        (
+            "X-Content-Type-Options",
+            "Forbids browsers to guess the media type.",
+            json!({"const": "nosniff"}),
+        ),
     ]
 }
 

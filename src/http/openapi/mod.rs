@@ -29,9 +29,9 @@ Operations: pieces of work that outlive a request. Messages have the proto3 JSON
 `gateway` refused the call or the `operation` failed. Under `/v1/tenants/`, lists and operations are \
 Google's (`google.longrunning`), refusals included.
 
-Query parameters are known in `snake_case` and `camelCase`; an unknown one is refused. In bodies, fields are known by \
-their names in the protos as well, and whole numbers may be given as text. `docs/http.md` of the project tells the \
-rest with examples.";
+The server accepts query parameters in `snake_case` and `camelCase`, and refuses unknown ones. In bodies, fields may have \
+their names in the protos as well, and whole numbers may be strings. `docs/http.md` of the project has more, with \
+examples.";
 
 /// `GET /openapi.json`.
 pub(super) async fn get(mut call: Call, routes: Vec<Route>) -> Answer {

@@ -66,8 +66,8 @@ fn in_path() -> Parameters {
     let anything = || json!({"type": "string", "minLength": 1});
     let table = [
         ("id", "The operation's id, a UUID.", pattern(ID)),
-        ("tenant", "Whose operation it is.", pattern(TENANT)),
-        ("kind", "What sort of work it is.", pattern(KIND)),
+        ("tenant", "The operation's tenant.", pattern(TENANT)),
+        ("kind", "The kind of the operation.", pattern(KIND)),
         ("token", "The attempt's token.", pattern(TOKEN)),
         ("key_id", "The key's id, the part after `lr_`.", pattern(KEY_ID)),
         ("token.share", "The share's token.", pattern(SHARE_TOKEN)),
@@ -92,16 +92,16 @@ fn in_path() -> Parameters {
 
 fn in_query() -> Parameters {
     let wait = format!(
-        "How long to hold the request until it is done; more than {} s is taken as that.",
+        "How long to hold the request until the operation is done; more than {0} s is taken as {0} s.",
         MAX_WAIT.as_secs()
     );
     let wait_for_attempt = format!(
-        "How long to hold the request until an attempt can start; more than {} s is taken as that.",
+        "How long to hold the request until an attempt can start; more than {0} s is taken as {0} s.",
         MAX_WAIT.as_secs()
     );
-    let lease = "How long the attempt's lease lives without a sign of life, from 1 s to 7 days; by default as long as \
-                 those of streams.";
-    let request_id = "The request's name, e.g. a UUID. While an attempt goes on that it has acquired, it gets that one again.";
+    let lease = "How long the attempt's lease lasts without a renewal, from 1 s to 7 days; by default as long as the \
+                 leases of streams.";
+    let request_id = "The request's name, e.g. a UUID. The same request returns the attempt that it acquired before, while that goes on.";
     let printable = || pattern("^[ -~]{1,255}$");
     let mut worker_id = printable();
     worker_id["default"] = "http".into();
@@ -115,93 +115,97 @@ fn in_query() -> Parameters {
     let table = [
         ("wait", wait.as_str(), pattern(DURATION)),
         ("wait.attempt", wait_for_attempt.as_str(), pattern(DURATION)),
-        ("worker_id", "The worker's name for itself.", worker_id),
+        ("worker_id", "The worker's own name.", worker_id),
         ("lease_duration", lease, pattern(DURATION)),
         ("request_id", request_id, printable()),
-        ("code", "The code of a failure that is reported as text.", code),
-        ("final", "Whether a failure that is reported as text is final.", flag(false)),
+        ("code", "The code of the error, if the body is text.", code),
+        ("final", "Whether the failure is final, if the body is text.", flag(false)),
         (
             "retry_delay",
-            "When to try again after a failure that is reported as text, at most 24 h.",
+            "The wait before the next attempt, if the body is text; at most 24 h.",
             pattern(DURATION),
         ),
-        ("view", "How much of its payloads an operation carries.", view),
-        ("filter", "AIP-160, as in `ListOperationsRequest.filter`.", filter),
+        ("view", "How much of its payloads an operation includes.", view),
+        ("filter", "A filter (AIP-160), as in `ListOperationsRequest.filter`.", filter),
         ("order_by", "The order of the list.", order),
-        ("page_size", "Of a page: at most this many; 0 for the default.", number(i32::MAX)),
+        ("page_size", "The most entries on a page; 0 for the default.", number(i32::MAX)),
         (
             "return_partial_success",
-            "Must not be true: no list of this service is partial.",
+            "Must not be true: this server returns no partial lists.",
             json!({"const": false}),
         ),
         (
             "tenant.keys",
-            "Whose; the caller's own if left out, `-` for everybody's.",
+            "The tenant; the caller's own if unset, `-` for all tenants.",
             pattern(TENANT_OR_ALL),
         ),
-        ("tenant.webhooks", "Whose; the caller's own if left out.", pattern(TENANT_OR_NONE)),
+        ("tenant.webhooks", "The tenant; the caller's own if unset.", pattern(TENANT_OR_NONE)),
         (
             "state.delivery",
-            "Only deliveries in this state; all if left out.",
+            "Only deliveries in this state; all if unset.",
             json!({"type": "string", "enum": ["", "PENDING", "DELIVERED", "DEAD"]}),
         ),
         (
             "webhook_id.delivery",
-            "Only deliveries of this webhook, or of `callbacks`; all if left out.",
+            "Only deliveries of this webhook, or of `callbacks`; all if unset.",
             text(),
         ),
         (
             "operation.delivery",
-            "Only deliveries of this operation, `operations/{id}`; all if left out.",
+            "Only deliveries of this operation, `operations/{id}`; all if unset.",
             pattern(OPERATION_OR_NONE),
         ),
         (
             "tenant.operations",
-            "Whose; the caller's own if left out. For operators: another tenant's, or `-` for everybody's.",
+            "The tenant; the caller's own if unset. Operators may name another one, or `-` for all tenants.",
             pattern(TENANT_OR_ALL),
         ),
         (
             "tenant.limits",
-            "Only limits of this tenant, and of each that has none of its own; all if left out.",
+            "Only limits of this tenant, and limits of each tenant that has none of its own; all if unset.",
             pattern(TENANT_OR_NONE),
         ),
         ("tenant.limit", "The limit's tenant, if it has one.", pattern(TENANT_OR_NONE)),
         (
             "tenant.kind",
-            "The kind's tenant: the caller's own if left out, - for each.",
+            "The tenant; the caller's own if unset, `-` for all tenants.",
             pattern("^([a-z][a-z0-9-]{0,62}|-)?$"),
         ),
         ("kind.limit", "The limit's kind, if it has one.", pattern(KIND_OR_ALL)),
         ("label.limit", "The limit's label, if it has one.", pattern(LABEL_KEY_OR_NONE)),
+        ("kind.workers", "Only workers that serve this kind; all if unset.", pattern(KIND_OR_ALL)),
+        ("page_token", "The `nextPageToken` of the previous page.", text()),
+        ("include_progress", "For a stream: whether to send progress as well.", flag(true)),
+        ("skip_current", "Leaves out operations that match already.", flag(false)),
         (
-            "kind.workers",
-            "Only workers that serve this kind; all if left out.",
-            pattern(KIND_OR_ALL),
+            "last_event_id",
+            "For a stream: as the header field Last-Event-ID, which wins over this.",
+            pattern(REVISION),
         ),
-        ("page_token", "Of a page: `nextPageToken` of the one before.", text()),
-        ("include_progress", "Of a stream: whether progress is sent, too.", flag(true)),
-        ("skip_current", "Leaves out what matches already.", flag(false)),
-        ("last_event_id", "Of a stream: as the header field, which wins.", pattern(REVISION)),
         (
             "last_event_id.position",
-            "The id of the last event that was seen: the stream goes on behind it, or begins with `reset`.",
+            "The id of the last event that the client has seen: the stream continues after it, or begins with `reset`.",
             text(),
         ),
         ("label", "A label, `KEY=VALUE`.", labels),
-        ("start_at", "Not to be started before. At most 9000-01-01T00:00:00Z.", time.clone()),
+        (
+            "start_at",
+            "No attempt starts before this time. At most 9000-01-01T00:00:00Z.",
+            time.clone(),
+        ),
         (
             "callback_url",
-            "Whom to tell of the end, as in `SubmitRequest.callback_url`.",
+            "The URL that the server notifies of the end, as in `SubmitRequest.callback_url`.",
             json!({"type": "string", "maxLength": MAX_URL_BYTES}),
         ),
         (
             "parent",
-            "The batch that it becomes a child of, as in `SubmitRequest.parent`.",
+            "The batch that the operation becomes a child of, as in `SubmitRequest.parent`.",
             pattern(OPERATION_OR_NONE),
         ),
         (
             "start_in",
-            "Not to be started before this long after the submission. At most 3660d.",
+            "No attempt starts earlier than this long after the submission. At most 3660d.",
             pattern(DURATION),
         ),
         ("start_time", "The former name of `start_at`.", time),
@@ -229,33 +233,38 @@ fn of_range(range: Range) -> Value {
 }
 
 fn in_header() -> Parameters {
-    let prefer = "`wait=N` holds the request for up to N seconds; `respond-async` is granted to submissions \
+    let prefer = "`wait=N` holds the request for up to N seconds; `respond-async` is applied to submissions \
                   (RFC 7240).";
-    let key = "The client's own name for this submission: sent again, it gives the same operation.";
-    let last = "Of a stream: the revision to resume behind; 0 begins with the first transition.";
+    let key = "The client's own name for this submission: a repeated submission returns the same operation.";
+    let last =
+        "For a stream: the revision after which to resume; 0 begins with the first transition.";
     let table = [
         ("Prefer", prefer, text()),
         ("Idempotency-Key", key, pattern(KEY)),
         (
             "If-None-Match",
-            "304 if the client has this; with a wait, until there is something else. Of a change: 412.",
+            "Returns 304 if the client has this entity tag; with a wait, only if nothing changes meanwhile. Refuses a change with 412.",
             text(),
         ),
         (
             "If-Match",
-            "Only if this is the ETag, or, of a change, its revision, whatever the progress; else 412.",
+            "Returns 412 unless this is the entity tag; for a change, its revision, whatever the progress.",
             text(),
         ),
-        ("Content-Encoding", "What the input is coded with; kept with it.", pattern(CODINGS)),
-        ("Content-Encoding.document", "What the document is coded with.", pattern(CODING)),
-        ("Content-Language", "Of the input; kept with it.", text()),
-        ("Content-Disposition", "Of the input; kept with it.", text()),
+        ("Content-Encoding", "The coding of the input; stored with it.", pattern(CODINGS)),
+        ("Content-Encoding.document", "The coding of the document.", pattern(CODING)),
+        ("Content-Language", "The language of the input; stored with it.", text()),
+        ("Content-Disposition", "The disposition of the input; stored with it.", text()),
         ("Range", "One range of bytes.", text()),
-        ("If-Range", "The range only if this is the ETag, else the whole.", text()),
+        (
+            "If-Range",
+            "Returns the range only if this is the entity tag, otherwise the whole.",
+            text(),
+        ),
         ("Last-Event-ID", last, text()),
         (
             "Last-Event-ID.position",
-            "The id of the last event that was seen: the stream goes on behind it, or begins with `reset`.",
+            "The id of the last event that the client has seen: the stream continues after it, or begins with `reset`.",
             text(),
         ),
     ];

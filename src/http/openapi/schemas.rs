@@ -74,7 +74,7 @@ pub(super) fn all() -> Result<Map<String, Value>, JsonError> {
     all.extend(schemas(&READ, Side::Read)?);
     for (name, about) in [
         ("Operation", "The operation's own URL."),
-        ("AcquiredAttempt", "The attempt's own URL, where its worker reports."),
+        ("AcquiredAttempt", "The attempt's own URL, to which its worker reports."),
     ] {
         if let Some(resource) = all.get_mut(name) {
             resource["properties"]["location"] = json!({
@@ -225,7 +225,7 @@ fn reasons() -> Value {
     let about = Reason::ALL.iter().map(|it| format!("\n- `{}`:{}", it.as_str(), it.about()));
     json!({
         "type": "string",
-        "description": format!("Why a call is refused.{}", about.collect::<String>()),
+        "description": format!("The reason of a refusal.{}", about.collect::<String>()),
         "enum": Reason::ALL.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(),
     })
 }
@@ -237,28 +237,28 @@ fn problem() -> Value {
         "type": "object",
         "description": "A problem document (RFC 9457). Members that are not listed are more facts by name.",
         "properties": {
-            "type": text("Names the problem: `urn:longrun:problem:…`."),
-            "title": text("What sort of problem this is, for people."),
+            "type": text("The type of the problem: `urn:longrun:problem:…`."),
+            "title": text("The title of the problem type, for people."),
             "status": {"type": "integer", "minimum": 100, "maximum": 599, "description": "The status of this answer."},
-            "detail": text("What is wrong, for people."),
+            "detail": text("The problem in this case, for people."),
             "reason": {
-                "description": "Why, for programs: the reason of a refusal, or the code of the operation's error.",
+                "description": "For programs: the reason of a refusal, or the code of the operation's error.",
                 "anyOf": [refer("Reason"), {"type": "string"}],
             },
-            "instance": text("The path that was asked for."),
+            "instance": text("The path of the request."),
             "violations": {
                 "type": "array",
-                "description": "The fields at fault.",
+                "description": "The fields that break rules.",
                 "items": {
                     "type": "object",
                     "properties": {
                         "field": text("The field, parameter or header field."),
-                        "description": text("The rule that it breaks."),
+                        "description": text("The rule that the field breaks."),
                     },
                     "required": ["field", "description"],
                 },
             },
-            "operation": text("The operation that it is about, `operations/{id}`."),
+            "operation": text("The operation that the problem is about, `operations/{id}`."),
         },
         "required": ["type", "title", "status", "detail", "reason", "instance"],
     })
@@ -268,13 +268,13 @@ fn problem() -> Value {
 fn google_error() -> Value {
     json!({
         "type": "object",
-        "description": "A refusal as Google's client libraries read it.",
+        "description": "A refusal in the form of Google's APIs.",
         "properties": {
             "error": {
                 "type": "object",
                 "properties": {
                     "code": {"type": "integer", "minimum": 400, "maximum": 599, "description": "The status of this answer."},
-                    "message": {"type": "string", "description": "What is wrong, for people."},
+                    "message": {"type": "string", "description": "The error, for people."},
                     "status": {"type": "string", "description": "The canonical gRPC code by its name."},
                     "details": {
                         "type": "array",
@@ -305,7 +305,7 @@ fn status() -> Value {
         "properties": {
             "id": text("The operation's id."),
             "name": text("Its resource name, `operations/{id}`."),
-            "kind": text("What sort of work it is."),
+            "kind": text("The kind of the operation."),
             "status": {
                 "type": "string",
                 "description": "The state in Microsoft's words.",
@@ -318,14 +318,14 @@ fn status() -> Value {
             },
             "done": {"type": "boolean", "description": "Whether the state is final."},
             "revision": {"type": "integer", "minimum": 1, "description": "The operation's revision."},
-            "createdDateTime": time("When it was submitted."),
-            "lastActionDateTime": time("When its latest transition was committed."),
+            "createdDateTime": time("The time of the submission."),
+            "lastActionDateTime": time("The time of the latest transition's commit."),
             "percentComplete": {"type": "number", "minimum": 0, "maximum": 100, "description": "The progress in percent."},
             "progress": refer("Progress"),
             "error": refer("StatusError"),
             "errors": errors("The errors of a partial success."),
             "warnings": errors("The warnings that came with the result."),
-            "resourceLocation": url("Where the result is, once it has succeeded."),
+            "resourceLocation": url("The URL of the result, once the operation has succeeded."),
             "links": {
                 "type": "object",
                 "description": "The operation's resources.",
@@ -347,11 +347,11 @@ fn status() -> Value {
 fn status_error() -> Value {
     json!({
         "type": "object",
-        "description": "Why an operation failed or was cancelled, as Microsoft's pollers read it.",
+        "description": "Why an operation failed or was cancelled, in the form of Microsoft's guidelines.",
         "properties": {
             "code": {"type": "string", "description": "The code of the error."},
-            "message": {"type": "string", "description": "What went wrong, for people."},
-            "details": {"type": "array", "items": refer("StatusError"), "description": "The errors behind it."},
+            "message": {"type": "string", "description": "The error, for people."},
+            "details": {"type": "array", "items": refer("StatusError"), "description": "The errors that caused it."},
         },
         "required": ["code", "message"],
     })

@@ -17,7 +17,7 @@ use crate::service::{Reason, ServiceError};
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum Unsent {
     /// It ended early, or its framing is wrong.
-    #[error("the body did not arrive whole")]
+    #[error("the body did not arrive completely")]
     Broken,
     /// Nothing arrived for this long.
     #[error("nothing of the body arrived within {}", humantime::format_duration(*.0))]
@@ -72,7 +72,7 @@ impl Watched {
     /// The error if the client did not send the whole body.
     pub(super) fn refusal(&self) -> Option<ServiceError> {
         self.with(|known| known.failure).map(|unsent| match unsent {
-            Unsent::Broken => ServiceError::invalid_field("body", "must arrive whole"),
+            Unsent::Broken => ServiceError::invalid_field("body", "must arrive completely"),
             Unsent::Stalled(_) => ServiceError::new(Reason::RequestTimeout, unsent.to_string()),
         })
     }

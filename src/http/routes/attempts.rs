@@ -23,11 +23,11 @@ fn acquire() -> Route {
     let answers = Answers::default()
         .json(
             "200",
-            "An attempt. `Location` is where to report on it.",
+            "An attempt. `Location` is its URL, to which its worker reports.",
             &["Location"],
             "AcquiredAttempt",
         )
-        .empty("204", "None could start in time.", &[]);
+        .empty("204", "No attempt could start in time.", &[]);
     Route::new(
         "post",
         "/v1/kinds/{kind}:acquire",
@@ -41,7 +41,7 @@ fn acquire() -> Route {
 }
 
 fn get() -> Route {
-    let about = "Answers an attempt that is under way, as it was acquired";
+    let about = "Returns a current attempt, as it was acquired";
     let answers = Answers::default().json("200", "The attempt.", &["Location"], "AcquiredAttempt");
     Route::new("get", ATTEMPT, "getAttempt", about, |call, _| Box::pin(attempts::get(call)))
         .takes(&["token"])
@@ -50,7 +50,7 @@ fn get() -> Route {
 }
 
 fn input() -> Route {
-    let about = "Answers the input of an attempt that is under way, as it came";
+    let about = "Returns the input of a current attempt, as it was submitted";
     Route::new("get", "/v1/attempts/{token}/input", "getInputOfAttempt", about, |call, _| {
         Box::pin(attempts::get_input(call))
     })
@@ -62,7 +62,7 @@ fn input() -> Route {
 fn renew() -> Route {
     let answers = Answers::default().json(
         "200",
-        "The lease lives on, or the attempt is over.",
+        "The lease is renewed, or the attempt is over.",
         &[],
         "RenewResponse",
     );
@@ -70,7 +70,7 @@ fn renew() -> Route {
         "post",
         "/v1/attempts/{token}:renew",
         "renewAttempt",
-        "Renews the lease of an attempt, and asks whether to stop",
+        "Renews the lease of an attempt, and returns whether the worker must stop",
         |call, body| Box::pin(attempts::renew(call, body)),
     )
     .takes(&["token", "Content-Encoding.document"])
@@ -81,7 +81,7 @@ fn renew() -> Route {
 }
 
 fn durable() -> Answers {
-    Answers::default().empty("204", "It is durable.", &[])
+    Answers::default().empty("204", "The report is durable.", &[])
 }
 
 fn complete() -> Route {
@@ -89,7 +89,7 @@ fn complete() -> Route {
         "post",
         "/v1/attempts/{token}:complete",
         "completeAttempt",
-        "Reports that an attempt has succeeded: the body, whatever it is, is the result",
+        "Reports that an attempt has succeeded; the body, of any media type, is the result",
         |call, body| Box::pin(attempts::complete(call, body)),
     )
     .takes(&["token", "Content-Encoding", "Content-Language", "Content-Disposition"])

@@ -11,7 +11,7 @@ pub(super) fn all() -> Vec<Route> {
 }
 
 fn create() -> Route {
-    let about = "The key, with its secret, which is shown this once.";
+    let about = "The key, with its secret, which no other response shows.";
     let answers = Answers::default().json("201", about, &[], "CreateKeyResponse");
     Route::new("post", "/v1/keys", "createKey", "Makes an API key", |call, body| {
         Box::pin(keys::create(call, body))
@@ -33,7 +33,7 @@ fn list() -> Route {
 }
 
 fn revoke() -> Route {
-    let answers = Answers::default().json("200", "The key as it is now.", &[], "Key");
+    let answers = Answers::default().json("200", "The key after the call.", &[], "Key");
     Route::new(
         "post",
         "/v1/keys/{key_id}:revoke",

@@ -21,7 +21,7 @@ fn list() -> Route {
 }
 
 fn set() -> Route {
-    let answers = Answers::default().json("200", "The limit as it holds now.", &[], "Limit");
+    let answers = Answers::default().json("200", "The limit as it applies now.", &[], "Limit");
     Route::new("post", "/v1/limits", "setLimit", "Sets a limit of a tenant", |call, body| {
         Box::pin(limits::set(call, body))
     })
@@ -43,8 +43,8 @@ fn pause() -> Route {
 }
 
 fn resume() -> Route {
-    let answers = Answers::default().empty("204", "The kind is not paused.", &[]);
-    let about = "Resumes a kind that is paused";
+    let answers = Answers::default().empty("204", "The kind is no longer paused.", &[]);
+    let about = "Resumes a paused kind";
     Route::new("post", "/v1/kinds/{kind}:resume", "resumeKind", about, |call, _| {
         Box::pin(limits::resume(call))
     })
@@ -54,7 +54,7 @@ fn resume() -> Route {
 }
 
 fn delete() -> Route {
-    let about = "What holds instead.";
+    let about = "The limit that applies instead.";
     let answers = Answers::default().json("200", about, &[], "DeleteLimitResponse");
     Route::new(
         "delete",

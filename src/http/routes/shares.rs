@@ -15,30 +15,30 @@ pub(super) fn of_operation() -> [Route; 3] {
 pub(super) fn by_url() -> [Route; 4] {
     let operation = super::get().by_share(
         "getShared",
-        "Answers an operation that was shared, and where its result is",
+        "Returns a shared operation, and the URL of its result",
         |call, _| Box::pin(shares::get(call)),
     );
     let status = super::status().by_share(
         "getSharedStatus",
-        "Answers the status document of an operation that was shared",
+        "Returns the status document of a shared operation",
         |call, _| Box::pin(shares::status(call)),
     );
     let outcome = super::outcome().by_share(
         "getSharedResult",
-        "Answers the outcome of an operation that was shared",
+        "Returns the outcome of a shared operation",
         |call, _| Box::pin(shares::outcome(call)),
     );
     [operation, status, outcome, watch()]
 }
 
 fn create() -> Route {
-    let about = "The share, with its token, which is shown this once.";
+    let about = "The share, with its token, which no other response shows.";
     let answers = Answers::default().json("201", about, &[], "CreateShareResponse");
     Route::new(
         "post",
         "/v1/operations/{id}/shares",
         "createShare",
-        "Shares an operation's status and result with whoever has a URL",
+        "Shares an operation's status and result by a URL",
         |call, body| Box::pin(shares::create(call, body)),
     )
     .takes(&["id", "Content-Encoding.document"])
@@ -59,7 +59,7 @@ fn list() -> Route {
 }
 
 fn revoke() -> Route {
-    let answers = Answers::default().empty("204", "It is not good any more.", &[]);
+    let answers = Answers::default().empty("204", "The share is revoked.", &[]);
     Route::new(
         "post",
         "/v1/operations/{id}/shares/{share_id}:revoke",
@@ -74,14 +74,18 @@ fn revoke() -> Route {
 
 fn watch() -> Route {
     let answers = Answers::default()
-        .empty("200", "The life of the operation as a stream.", &["X-Accel-Buffering?"])
+        .empty("200", "The transitions of the operation as a stream.", &["X-Accel-Buffering?"])
         .events("200", &OF_ONE, "WatchOperationResponse")
-        .empty("204", "The stream is over for good: the client has seen the end.", &[]);
+        .empty(
+            "204",
+            "The stream is over: the client has seen the end, and must not reconnect.",
+            &[],
+        );
     Route::new(
         "get",
         "/v1/shares/{token}/events",
         "watchShared",
-        "Streams the life of an operation that was shared",
+        "Streams the transitions of a shared operation",
         |call, _| Box::pin(shares::watch(call)),
     )
     .takes(&["token.share", "include_progress", "last_event_id", "Last-Event-ID"])

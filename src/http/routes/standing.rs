@@ -26,7 +26,7 @@ fn workers() -> Route {
 
 fn kinds() -> Route {
     let answers = Answers::default().json("200", "The kinds, by name.", &[], "ListKindsResponse");
-    let about = "Lists the caller's kinds, with how much waits and runs of each";
+    let about = "Lists the caller's kinds, with counts of their waiting and running operations";
     Route::new("get", "/v1/kinds", "listKinds", about, |call, _| Box::pin(standing::kinds(call)))
         .answers(answers)
         .refuses(&[&ANY[..], &[ListTimeout]].concat())
@@ -35,7 +35,7 @@ fn kinds() -> Route {
 fn metrics() -> Route {
     let text = json!({"type": "string"});
     let answers = Answers::default()
-        .empty("200", "The metrics, as `docs/metrics.md` has them.", &["Vary"])
+        .empty("200", "The metrics that `docs/metrics.md` describes.", &["Vary"])
         .also("200", "text/plain", &text)
         .also("200", "application/openmetrics-text", &text);
     let about = "Metrics of the whole server, for Prometheus";

@@ -24,9 +24,10 @@ pub(super) fn all() -> Vec<Route> {
 const OF_ONE: [Reason; 3] = [OriginRefused, ResourceExhausted, Unsupported];
 
 fn create() -> Route {
-    let about = "The webhook, with the secret that signs.";
+    let about = "The webhook, with the secret that signs messages.";
     let answers = Answers::default().json("201", about, &[], "CreateWebhookResponse");
-    let summary = "Makes a webhook: a receiver is told of transitions by signed requests";
+    let summary =
+        "Makes a webhook: the server reports transitions to a receiver by signed requests";
     Route::new("post", "/v1/webhooks", "createWebhook", summary, |call, body| {
         Box::pin(webhooks::create(call, body))
     })
@@ -48,8 +49,8 @@ fn list() -> Route {
 }
 
 fn delete() -> Route {
-    let answers = Answers::default().empty("204", "It is deleted.", &[]);
-    let about = "Deletes a webhook, and what was still to be sent";
+    let answers = Answers::default().empty("204", "The webhook is deleted.", &[]);
+    let about = "Deletes a webhook, and its pending deliveries";
     Route::new("delete", "/v1/webhooks/{webhook_id}", "deleteWebhook", about, |call, _| {
         Box::pin(webhooks::delete(call))
     })
@@ -80,7 +81,7 @@ fn resume() -> Route {
 
 fn secret() -> Route {
     let answers = Answers::default().json("200", "The secret.", &[], "GetWebhookSecretResponse");
-    let about = "Answers the secret of a webhook";
+    let about = "Returns the secret of a webhook";
     Route::new("get", "/v1/webhooks/{webhook_id}/secret", "getWebhookSecret", about, |call, _| {
         Box::pin(webhooks::secret(call))
     })
@@ -92,7 +93,7 @@ fn secret() -> Route {
 fn rotate() -> Route {
     let answers =
         Answers::default().json("200", "The new secret.", &[], "RotateWebhookSecretResponse");
-    let about = "Makes another secret for a webhook; the one before signs, too, for a day";
+    let about = "Makes a new secret for a webhook; the previous one signs as well for a day";
     let path = "/v1/webhooks/{webhook_id}:rotate";
     Route::new("post", path, "rotateWebhookSecret", about, |call, _| {
         Box::pin(webhooks::rotate(call))
@@ -121,9 +122,9 @@ fn deliveries() -> Route {
 }
 
 fn redeliver() -> Route {
-    let answers = Answers::default().json("200", "The delivery as it is now.", &[], "Delivery");
+    let answers = Answers::default().json("200", "The delivery after the call.", &[], "Delivery");
     let path = "/v1/deliveries/{delivery_id}:redeliver";
-    let about = "Sends a delivery once more, under the same id";
+    let about = "Sends a delivery again, under the same id";
     Route::new("post", path, "redeliver", about, |call, _| Box::pin(webhooks::redeliver(call)))
         .takes(&["delivery_id", "tenant.webhooks"])
         .answers(answers)

@@ -74,8 +74,7 @@ fn a_limit_that_makes_no_sense_is_refused_by_its_rule() {
     assert_eq!(refused(limit(Outstanding, "", "", "l"), 1), unlabelled);
     let weight = "weight must be from 1 to 1000";
     assert_eq!(refused(limit(Weight, "a", "", ""), 0), weight);
-    let paused =
-        "kind must be set for paused; paused must be 1, or 0 for a tenant that is excepted";
+    let paused = "kind must be set for paused; paused must be 1, or 0 to exempt a tenant from a pause of all";
     assert_eq!(refused(limit(Paused, "a", "", ""), 2), paused);
     assert!(refused(limit(Running, "", "", "!"), 1).starts_with("label must "));
 }

@@ -98,7 +98,10 @@ impl Service {
             let old = out_of_date(before, &tenant, now);
             let own = before.iter().filter(|(_, key)| key.tenant == tenant).count();
             if own - old.len() >= MAX_KEYS {
-                let message = format!("tenant {tenant} has {MAX_KEYS} keys, which is the most");
+                let message = format!(
+                    "tenant {tenant} has {MAX_KEYS} keys, the most that it may have; revoked and expired ones count \
+                     for 30 days"
+                );
                 return Err(ServiceError::new(Reason::ResourceExhausted, message));
             }
             let put = vec![(text.id().to_owned(), key.clone())];
@@ -213,16 +216,19 @@ fn check(caller: &Caller, new: &NewKey, now: Timestamp) -> Result<(), ServiceErr
         found.note("roles", format!("must be some of {all}, e.g. submit and read"));
     }
     if new.kinds.is_some() && !new.roles.has(Role::Work) {
-        found.note("kinds", "must be left out where the role work is not among the roles");
+        found.note("kinds", "must be empty without the role work");
     } else if new.kinds.as_ref().is_some_and(|kinds| !(1..=100).contains(&kinds.len())) {
-        found.note("kinds", "must be from 1 to 100, or left out for all");
+        found.note("kinds", "must have from 1 to 100 entries, or none for all kinds");
     }
     if new.name.len() > MAX_NAME_BYTES || new.name.chars().any(char::is_control) {
-        found.note("name", format!("must be at most {MAX_NAME_BYTES} bytes without controls"));
+        found.note(
+            "name",
+            format!("must be at most {MAX_NAME_BYTES} bytes without control characters"),
+        );
     }
     let end = new.expires_at;
     if end.is_some_and(|end| end <= now || end.since(now) > LONGEST) {
-        found.note("expire_time", "must be later than now, by ten years at most");
+        found.note("expire_time", "must be later than now, by at most ten years");
     }
     found.check()?;
     if new.roles.has(Role::Operator) {

@@ -63,7 +63,7 @@ impl Service {
         let made = webhooks.hooks.change::<_, ServiceError>(|before| {
             if own(before, &tenant).count() >= MAX_WEBHOOKS {
                 let message =
-                    format!("tenant {tenant} has {MAX_WEBHOOKS} webhooks, which is the most");
+                    format!("tenant {tenant} has {MAX_WEBHOOKS} webhooks, the most that it may have: delete one first");
                 return Err(ServiceError::new(Reason::ResourceExhausted, message));
             }
             Ok((Change::put(id.clone(), webhook.clone()), ()))

@@ -72,7 +72,7 @@ impl Webhooks {
     /// The store of deliveries. An embedder's store may have none.
     pub fn deliveries(&self) -> Result<&dyn DeliveryStore, StoreError> {
         self.store.deliveries().ok_or_else(|| {
-            StoreError::Unavailable("this store keeps no webhooks' deliveries".to_owned())
+            StoreError::Unavailable("this store cannot store deliveries of webhooks".to_owned())
         })
     }
 

@@ -36,7 +36,7 @@ pub struct Examination {
 }
 
 /// The message about a pooler that gives each transaction another connection.
-pub(super) const POOLED: &str = "a pooler stands in between that gives each transaction another connection, as \
+pub(super) const POOLED: &str = "a pooler in front of the database gives each transaction another connection, as \
     PgBouncer does with pool_mode = transaction: locks, notifications and settings of a session would be lost. Connect \
     to the database itself, or through a pool with pool_mode = session";
 
@@ -85,7 +85,7 @@ pub(super) async fn check_pooler(server: &Server) -> Result<(), String> {
 
 async fn process(client: &Client) -> Result<String, String> {
     let rows = rows(client, "SELECT pg_backend_pid()").await?;
-    rows.first().map(|row| text(row, 0)).ok_or_else(|| "the database says nothing".to_owned())
+    rows.first().map(|row| text(row, 0)).ok_or_else(|| "the database returned nothing".to_owned())
 }
 
 /// Without prepared statements, because poolers may lose them.

@@ -100,8 +100,8 @@ pub(super) async fn migrate(server: &Server) -> Result<(), OpenError> {
     timeout(WAITING, migrating)
         .await
         .unwrap_or_else(|_| {
-            let reason = "its schema is not brought up to date: another longrun is at it for too long, or the commit \
-                          waits for a standby that is away";
+            let reason = "its schema could not be migrated: another longrun has been migrating it for too long, or the \
+                          commit waits for a standby that is away";
             Err(failed(reason.to_owned()))
         })
 }

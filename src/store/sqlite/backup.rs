@@ -43,7 +43,7 @@ pub enum BackupError {
     #[error(transparent)]
     Source(#[from] OpenError),
     /// The target exists already.
-    #[error("{0} is there already: a backup is written to a new file")]
+    #[error("{0} exists already: a backup must be a new file")]
     Exists(String),
     /// The target cannot be written, or the source can no longer be read.
     #[error("{path} cannot be written: {reason}")]
@@ -54,7 +54,7 @@ pub enum BackupError {
         reason: String,
     },
     /// The caller stopped the backup.
-    #[error("the backup to {0} was given up")]
+    #[error("the backup to {0} was interrupted")]
     GivenUp(String),
 }
 

@@ -79,9 +79,9 @@ pub(super) fn check(path: &Path, first_page: &[u8], found: &Found) -> Result<(),
     let log = match (mark, found) {
         (Mark::Named(_), Found::Missing) => {
             return Err(format!(
-                "it was not closed by the server that used it last, and that server's log {log_path} is missing. If \
+                "the server that used it last did not close it, and that server's log {log_path} is missing. If \
                  the file was moved, renamed or mounted without its log, put the log beside it. If the log is lost, \
-                 restore a backup. If another program (such as sqlite3) has opened the file since then and so taken \
+                 restore a backup. If another program (such as sqlite3) has opened the file since then, and so merged \
                  the log into the file, nothing is missing: make an empty file {log_path} and start again"
             ));
         }
@@ -96,8 +96,8 @@ pub(super) fn check(path: &Path, first_page: &[u8], found: &Found) -> Result<(),
         return Ok(());
     }
     Err(format!(
-        "the log {log_path} is not of this file, and would undo or mix up what is in it. If the file was put back \
-         from a backup, move the log (and {}-shm) away. If it was not, put back the file that the log is of, or \
+        "the log {log_path} is not of this file, and applying it would damage the file. If the file was restored \
+         from a backup, move the log (and {}-shm) away. Otherwise put back the file that the log belongs to, or \
          close the other program that has written to the file",
         path.display()
     ))

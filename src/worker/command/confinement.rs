@@ -123,7 +123,9 @@ impl Confinement {
                 return Err(format!("{name} must be at least 1"));
             }
             if let Some(own) = getrlimit(resource).maximum.filter(|own| *own < most) {
-                return Err(format!("{name} is {most}, and this process itself may have {own}"));
+                return Err(format!(
+                    "{name} must be at most {own}, which is this process's own limit, and is {most}"
+                ));
             }
         }
         Ok(())

@@ -60,7 +60,7 @@ pub(super) async fn run(command: &Command, context: &Context) -> Result<Outcome,
         return Err(Failure::retryable("INPUT_UNREADABLE", message));
     }
     if let Some(error) = written.unkept {
-        let message = format!("what the command wrote could not be kept: {error}");
+        let message = format!("the output of the command could not be stored: {error}");
         return Err(Failure::retryable("RESULT_NOT_KEPT", message));
     }
     if status.success() {

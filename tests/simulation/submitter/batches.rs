@@ -14,7 +14,7 @@ use longrun::store::PayloadRole;
 
 use super::{Submitter, named};
 use crate::disk::Disk;
-use crate::record::Record;
+use crate::record::{Record, SHORT_RETENTION_S};
 use crate::world::{CallError, World};
 
 /// What is known of the batches that somebody was shown: how many children came with each.
@@ -85,9 +85,13 @@ impl Submitter {
                         match result.map_err(CallError::Refused) {
                             Ok(child) => self.shown(&new, asked, &child.document.operation),
                             // It was there, and its retention is over.
-                            Err(error) if error.is(Reason::OperationNotFound) => {}
-                            Err(error) if error.is(Reason::OperationExpired) => {}
-                            Err(error) => self.refused(stored.id(), &error),
+                            Err(error)
+                                if error.is(Reason::OperationNotFound)
+                                    && new.settings.retention.as_secs() < SHORT_RETENTION_S => {}
+                            Err(error) => {
+                                let oddity = format!("{at} of its children is refused: {error:?}");
+                                self.world.record.odd(&self.world.record.name(stored.id()), oddity);
+                            }
                         }
                     }
                     return Some(stored.id());
