@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::output::Output;
 use super::super::table::{Cell, Table};
+use super::super::text::count;
 use super::args::{Load, Watch};
 use super::histogram::Latencies;
 use super::tally::Measured;
@@ -14,7 +15,10 @@ const QUANTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), 
 
 /// Prints the load before the run.
 pub(super) fn announce(url: &str, load: &Load, out: &Output) {
-    let Load { clients, connections, workers, payload, result, .. } = load;
+    let Load { payload, result, .. } = load;
+    let clients = count(load.clients.into(), "client");
+    let connections = count(load.connections.into(), "connection");
+    let workers = count(load.workers.into(), "worker");
     let ends = match load.watch {
         Watch::Feed => "a WatchOperations stream tells of ends",
         Watch::Operation => "a WatchOperation stream each",
@@ -24,8 +28,7 @@ pub(super) fn announce(url: &str, load: &Load, out: &Output) {
     };
     let concurrency = load.concurrency();
     out.note(&format!(
-        "{url}: {clients} clients on {connections} connections, {workers} workers × {concurrency}, \
-         {payload} B in, {result} B out; {ends}"
+        "{url}: {clients} on {connections}, {workers} × {concurrency}, {payload} B in, {result} B out; {ends}"
     ));
 }
 
