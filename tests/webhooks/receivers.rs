@@ -59,7 +59,9 @@ async fn many_paused_receivers_delay_no_other() {
     server.client.cancel(&batch.name, "").await.unwrap();
     server.until("PENDING", |found| found.len() == 300).await;
     let mut receiver = Receiver::accepting().await;
-    let request = CreateWebhookRequest { url: receiver.url.clone(), ..Default::default() };
+    // The batch may end after this.
+    let (url, filter) = (receiver.url.clone(), "kind = \"shout\"".to_owned());
+    let request = CreateWebhookRequest { url, filter, ..Default::default() };
     server.client.create_webhook(request).await.unwrap();
     let operation = server.submit("shout", "").await;
     let got = receiver.until(|got| got.len() == 1).await;
