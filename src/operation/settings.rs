@@ -180,7 +180,14 @@ mod tests {
             let field = path.rsplit('.').next().unwrap();
             let (_, body) = proto.split_once(&format!("message {message} {{")).unwrap();
             let (before, _) = body.split_once(&format!(" {field} = ")).expect(path);
-            let end = format!("From {range}; by default {default}.");
+            let default = match *default {
+                "none" => "no limit by default".to_owned(),
+                "the server's, 7d" => {
+                    "by default the server's default, which is 7d unless configured".to_owned()
+                }
+                default => format!("{default} by default"),
+            };
+            let end = format!("From {range}; {default}.");
             // Only the field's type follows it.
             let has_it = before.rsplit_once(&end).is_some_and(|(_, behind)| !behind.contains(';'));
             assert!(has_it, "the comment of {field} in operations.proto must end with \"{end}\"");
