@@ -112,7 +112,7 @@ fn stdin_that_is_not_asked_for_is_spoken_of() {
     let mut submit = submit.spawn().unwrap();
     submit.stdin.as_mut().unwrap().write_all(b"hello").unwrap();
     let output = submit.wait_with_output().unwrap();
-    assert!(stderr(&output).contains("`longrun submit k -` takes it"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("`longrun submit k -` reads it"), "{}", stderr(&output));
     let mut silent = server.command(&["submit", "k"]);
     let silent = silent.stdin(Stdio::piped()).output().unwrap();
     assert_eq!(stderr(&silent), "");
