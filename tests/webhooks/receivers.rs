@@ -66,6 +66,7 @@ async fn many_paused_receivers_delay_no_other() {
     let operation = server.submit("shout", "").await;
     let got = receiver.until(|got| got.len() == 1).await;
     assert_eq!(got[0].told().0, operation.name);
+    server.until("DELIVERED", |found| found.len() == 1).await;
     let paused = server.deliveries("PENDING").await;
     assert_eq!((paused.len(), paused.iter().map(|it| it.attempts).sum()), (300, 0));
 }
