@@ -396,7 +396,8 @@ impl World {
             10..15 => Fate::AnswerLost,
             _ => Fate::Delivered,
         };
-        let call = call(connection.service.clone());
+        // What a service does is large, and would stand in every future around it.
+        let call = Box::pin(call(connection.service.clone()));
         let answer = match fate {
             Fate::RequestLost => None,
             Fate::CutAfter(steps) => connection.run(cut_after(steps, call)).await.flatten(),

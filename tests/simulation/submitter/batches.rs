@@ -68,8 +68,7 @@ impl Submitter {
                     let (batch, children) = batch_and;
                     let batch = Box::new(batch);
                     let many = ManySubmissions::Batch { batch, rule, children };
-                    // Large, and it stands in many others.
-                    Box::pin(service.submit_many(&caller, many)).await
+                    service.submit_many(&caller, many).await
                 })
                 .await;
             match answer {
@@ -142,7 +141,7 @@ impl Submitter {
         let key = IdempotencyKey::parse(&format!("retry-{}-{}", self.number, self.made)).unwrap();
         let (caller, asked) = (World::caller(), self.world.record.now());
         let call = self.world.call(&mut self.rng, move |service| async move {
-            Box::pin(service.retry(&caller, &named(id), Some(key), None)).await
+            service.retry(&caller, &named(id), Some(key), None).await
         });
         match call.await {
             Ok(stored) => {
