@@ -103,6 +103,7 @@ def life_of(one):
     known = {"If-None-Match": about("GET", "", 202, id=waiting).headers["ETag"]}
     for part in ["", "/status", "/result"]:
         about("GET", part, 304, known, id=waiting)
+    about("GET", "", 412, {"If-Match": '"9"'}, id=waiting)
     about("GET", "/status", 200, id=waiting)
     about("GET", "/result", 202, {"Prefer": "wait=0"}, id=waiting)
     about("GET", "", 202, {"Prefer": "wait=0"}, query="?view=BASIC", id=waiting)
@@ -145,8 +146,9 @@ def life_of(one):
     about("GET", "/input", 416, {"Range": "bytes=9-"}, id=done)
     without = ask("POST", OPERATIONS, 202, JSON, '{"kind": "nothing"}').json()["name"]
     about("GET", "/input", 204, id=without.split("/")[1])
-    for part in ["/status", "/result"]:
+    for part in ["/status", "/result", "/input"]:
         about("GET", part, 304, {"If-None-Match": "*"}, id=done)
+        about("GET", part, 412, {"If-Match": '"9"'}, id=done)
     about("GET", "/events", 200, id=done)
     about("GET", "/events", 200, query="?page_size=1", id=done)
     about("GET", "/events", 200, EVENTS | {"Last-Event-ID": "0"}, id=done)
@@ -199,6 +201,8 @@ def googles():
     done = submit("shout", "hello")
     ask("GET", PARENTS[0] + "/result", 200, query="?wait=30s", id=done)
     assert about("GET", "", 200, id=done).json()["response"]["data"] == "SEVMTE8="
+    about("GET", "", 304, {"If-None-Match": "*"}, id=done)
+    about("GET", "", 400, {"If-Match": '"9"'}, id=done)
     for method, part in [("GET", ""), ("DELETE", ""), ("POST", ":cancel")]:
         about(method, part, 404, id=waiting if method != "POST" else NOBODY)
         about(method, part, 400, id="no-id")
@@ -243,7 +247,7 @@ def batches():
     stored = ask("POST", every, 202, JSON | key, batch).json()
     parent = stored["batch"]["name"].split("/")[1]
     assert stored["results"][0]["operation"]["parent"] == stored["batch"]["name"]
-    ask("POST", every, 202, JSON | key, batch)
+    ask("POST", every, [202, 303], JSON | key, batch)
     ask("POST", every, 422, JSON | key, batch.replace("hello", "hullo"))
     ask("POST", every, 200, JSON, '{"requests": [{"kind": "shout"}, {"kind": "1"}]}')
     ask("POST", every, 400, JSON, '{"batch": {"maxFailures": "1"}, "requests": [{"kind": "shout"}]}')
@@ -251,6 +255,7 @@ def batches():
     ask("POST", every, 413, JSON, " " * 30_000_000)
     ask("POST", every, 415, TEXT, batch)
     done = ask("GET", PARENTS[0], 303, query="?wait=30s", id=parent).json()
+    ask("POST", every, 303, JSON | key, batch)
     assert done["children"]["succeeded"] == "1", done
     ask("POST", PARENTS[0] + ":retry", 409, id=parent)
 
@@ -421,6 +426,7 @@ def shares():
     waiting = shared(submit("nobody"))
     known = {"If-None-Match": ask("GET", url, 202, token=waiting).headers["ETag"]}
     ask("GET", url, 304, known, token=waiting)
+    ask("GET", url, 412, {"If-Match": '"9"'}, token=waiting)
     ask("GET", url + "/result", 202, token=waiting)
     ask("GET", url + "/events", 200, EVENTS, token=waiting)
     full = shared(done("shout", "hello"))
@@ -430,6 +436,8 @@ def shares():
     ask("GET", url + "/status", 304, known, token=full)
     known = {"If-None-Match": ask("GET", url + "/result", 200, token=full).headers["ETag"]}
     ask("GET", url + "/result", 304, known, token=full)
+    for part in ["/status", "/result"]:
+        ask("GET", url + part, 412, {"If-Match": '"9"'}, token=full)
     ask("GET", url + "/result", 206, {"Range": "bytes=1-2"}, token=full)
     ask("GET", url + "/result", 416, {"Range": "bytes=9-"}, token=full)
     ask("GET", url + "/events", 204, EVENTS | {"Last-Event-ID": "3"}, token=full)
