@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 
-use super::operations::not_done;
+use super::operations::{named, not_done};
 use super::{Caller, Document, Reason, Service, ServiceError};
 use crate::engine::{Apply, EngineError};
 use crate::operation::batch;
@@ -128,7 +128,8 @@ impl Service {
 
     async fn rule_of(&self, batch: &Operation) -> Result<BatchRule, ServiceError> {
         let input = self.engine.payload(batch.id(), PayloadRole::Input).await?;
-        input.as_deref().and_then(BatchRule::read).ok_or_else(|| {
+        let input = input.ok_or_else(|| named(EngineError::NotFound, batch.id()))?;
+        BatchRule::read(&input).ok_or_else(|| {
             let message = format!("the rule of {} cannot be read", batch.id().name());
             ServiceError::new(Reason::Internal, message)
         })
@@ -154,7 +155,12 @@ impl Service {
         let page = self.page_of(&old, &[StateName::Failed, StateName::Cancelled], after).await?;
         for child in &page {
             let key = IdempotencyKey::parse(&batch::retry_key(batch.id(), child.id())).ok();
-            let new = self.again(child).await?;
+            let new = match self.again(child).await {
+                Ok(new) => new,
+                // It is missing then, and the batch reports that.
+                Err(error) if error.reason == Reason::OperationNotFound => continue,
+                Err(error) => return Err(error),
+            };
             let new = NewOperation { idempotency_key: key, parent: Some(batch.id()), ..new };
             match self.submit(&caller, new).await {
                 Ok(_) => {}

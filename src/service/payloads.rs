@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream};
 use tokio_stream::StreamExt as _;
 
-use super::operations::is_held;
+use super::operations::{is_held, named};
 use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError};
+use crate::engine::EngineError;
 use crate::objects::{ObjectError, Objects, Upload};
 use crate::operation::{OperationId, Payload, PayloadInfo, SessionId, StoredObject};
 use crate::store::PayloadRole;
@@ -148,14 +149,17 @@ impl Service {
         id: OperationId,
         role: PayloadRole,
         info: &PayloadInfo,
-    ) -> Result<Option<Payload>, ServiceError> {
+    ) -> Result<Payload, ServiceError> {
         let mut info = info.clone();
         if let Some(object) = &mut info.object {
             object.id = self.objects.copy(object.id).await?;
-            return Ok(Some(Payload { info, data: Bytes::new() }));
+            return Ok(Payload { info, data: Bytes::new() });
         }
-        let data = self.engine.payload(id, role).await?;
-        Ok(data.map(|data| Payload { info, data }))
+        match self.engine.payload(id, role).await? {
+            Some(data) => Ok(Payload { info, data }),
+            // It was deleted after it was read. A copy without its contents would be another submission.
+            None => Err(named(EngineError::NotFound, id)),
+        }
     }
 
     /// Deletes an object that no commit refers to. If that fails, the next sweep finds it.

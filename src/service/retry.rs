@@ -58,11 +58,11 @@ impl Service {
         Ok(Some(Submitted { document: Document::basic(Arc::new(known)), existing: true }))
     }
 
-    /// The submission that retries an operation.
+    /// The submission that retries an operation. An error if the operation has been deleted meanwhile.
     pub(super) async fn again(&self, old: &Operation) -> Result<NewOperation, ServiceError> {
         let submission = &old.submission;
         let input = match &submission.input {
-            Some(info) => self.copy(old.id(), PayloadRole::Input, info).await?,
+            Some(info) => Some(self.copy(old.id(), PayloadRole::Input, info).await?),
             None => None,
         };
         Ok(NewOperation {
