@@ -31,16 +31,12 @@ const POLL_SHARED: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_secs(1);
 /// The maximum number of concurrent looks.
 const AT_ONCE: usize = 4;
-/// How long the worker stays after its last batch.
-const LINGER: Duration = Duration::from_secs(10);
 /// The time limit for releasing the batches.
 const GIVING_BACK: Duration = Duration::from_secs(2);
 
 /// Why the work ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Left {
-    /// There is nothing to do.
-    Idle,
     /// The server stops.
     Stopped,
     /// The engine has ended the stream.
@@ -80,7 +76,6 @@ enum Happened {
     Looked(Box<Looked>),
     Feed(Option<FeedItem>),
     Due,
-    Idle,
 }
 
 impl Desk {
@@ -116,7 +111,7 @@ impl Desk {
         self.held.values().map(|held| (held.task.id(), held.task.attempt())).collect()
     }
 
-    /// Works until there is nothing to do, or the stream ends.
+    /// Works until the server stops, or the stream ends.
     pub(super) async fn work(&mut self, stop: &CancellationToken) -> Left {
         loop {
             if self.held.is_empty() {
@@ -137,10 +132,6 @@ impl Desk {
                 Happened::Looked(looked) => self.looked(*looked),
                 Happened::Feed(item) => self.hear(item),
                 Happened::Due => self.look(),
-                Happened::Idle if self.held.is_empty() && !self.batches.engine.has_batches() => {
-                    return Left::Idle;
-                }
-                Happened::Idle => {}
             }
         }
     }
@@ -168,19 +159,12 @@ impl Desk {
                 None => std::future::pending().await,
             }
         };
-        let idle = async {
-            match self.held.is_empty() {
-                true => clock.sleep_until_moment(clock.moment().after(LINGER)).await,
-                false => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             message = self.messages.recv() => Happened::Message(message),
             Some(looked) = self.looks.next() => Happened::Looked(Box::new(looked)),
             item = feed => Happened::Feed(item),
             () = timer => Happened::Due,
-            () = idle => Happened::Idle,
         }
     }
 

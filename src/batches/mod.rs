@@ -5,17 +5,21 @@
 //! handling: the next holder of the lease counts again. The worker keeps no state beyond the store's; news of children
 //! only says where to look.
 //!
-//! It is connected only while there are batches. Read next: `desk` for when a batch is looked at, `step` for one look,
-//! `leftovers` for children that a crash left behind.
+//! It connects when there is a first batch, and stays until the server stops: the session of a worker within the server
+//! does not expire, so a batch that was assigned while the worker left would be held for ever.
+//!
+//! Read next: `desk` for when a batch is looked at, `step` for one look, `leftovers` for children that a crash left
+//! behind.
 
 use std::time::Duration;
 
 use futures_util::future::join;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, Moment, WorkerHello};
-use crate::operation::{Kind, Operation, Scope, WorkerId};
-use crate::service::{Service, ServiceError};
+use crate::engine::{Engine, Moment, ToWorker, WorkerHello};
+use crate::operation::{Attempt, Kind, Operation, OperationId, Scope, SessionId, WorkerId};
+use crate::service::{Service, ServiceError, WorkerSession};
 
 mod desk;
 mod leftovers;
@@ -52,27 +56,22 @@ impl Batches {
     }
 
     async fn work(&self, stop: &CancellationToken) {
+        if stop.run_until_cancelled(self.wanted()).await.is_none() {
+            return;
+        }
         let mut desk = None;
         loop {
-            if desk.is_none() {
-                let wanted = stop.run_until_cancelled(self.wanted()).await;
-                if wanted.is_none() {
-                    return;
-                }
-            }
-            match self.connect(desk).await {
-                Ok(mut connected) => match connected.work(stop).await {
-                    Left::Idle => {
-                        connected.leave().await;
-                        desk = None;
+            let former = desk.as_ref().map(|desk: &Desk| (desk.session(), desk.running()));
+            match self.connect(former).await {
+                Ok((session, messages)) => {
+                    let former = desk.take().filter(|_| session.resumed());
+                    let mut connected = Desk::new(self, session, messages, former);
+                    if connected.work(stop).await == Left::Stopped {
+                        return connected.leave().await;
                     }
-                    Left::Stopped => return connected.leave().await,
-                    Left::Cut => desk = Some(connected),
-                },
-                Err(error) => {
-                    tracing::debug!(%error, "the worker of batches cannot connect");
-                    desk = None;
+                    desk = Some(connected);
                 }
+                Err(error) => tracing::debug!(%error, "the worker of batches cannot connect"),
             }
             if stop.run_until_cancelled(self.pause(PAUSE)).await.is_none() {
                 if let Some(desk) = desk {
@@ -94,24 +93,26 @@ impl Batches {
         }
     }
 
-    async fn connect(&self, former: Option<Desk>) -> Result<Desk, ServiceError> {
+    async fn connect(
+        &self,
+        former: Option<(SessionId, Vec<(OperationId, Attempt)>)>,
+    ) -> Result<(WorkerSession, mpsc::Receiver<ToWorker>), ServiceError> {
         let kind = Kind::of_batches();
         let kind = kind.map_err(|rule| ServiceError::invalid_field("kind", rule.to_string()))?;
         let worker = WorkerId::parse(WORKER);
         let worker =
             worker.map_err(|rule| ServiceError::invalid_field("worker", rule.to_string()))?;
+        let (resume, running) = former.unzip();
         let hello = WorkerHello {
             scope: Scope::All,
             worker,
             kinds: vec![kind],
             max_in_flight: self.service.limits().max_in_flight.clamp(1, MOST),
-            resume: former.as_ref().map(Desk::session),
+            resume,
             in_process: true,
-            running: former.as_ref().map(Desk::running).unwrap_or_default(),
+            running: running.unwrap_or_default(),
         };
-        let (session, messages) = self.service.connect_batches(hello).await?;
-        let kept = former.filter(|_| session.resumed());
-        Ok(Desk::new(self, session, messages, kept))
+        self.service.connect_batches(hello).await
     }
 
     /// Cancels some children of a batch. Returns whether there may be more.
