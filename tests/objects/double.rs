@@ -172,6 +172,8 @@ async fn forward(State(proxy): State<Proxy>, request: Request) -> Response {
     proxy.asked.lock().unwrap().push((request.method().clone(), target));
     match fault {
         Some(Fault::Status(status)) => {
+            // Whoever is still writing when the connection ends may not see the answer, and asks again.
+            let _ = request.into_body().collect().await;
             return StatusCode::from_u16(status).unwrap().into_response();
         }
         Some(Fault::Silence) => std::future::pending::<()>().await,

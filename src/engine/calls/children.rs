@@ -28,11 +28,11 @@ impl Engine {
         &self,
         batches: Vec<(TenantId, OperationId)>,
     ) -> Result<Vec<ChildCounts>, EngineError> {
-        let now = self.shared.clock.moment();
+        let begun = self.shared.children.begin(self.shared.clock.moment());
         let ids: Vec<OperationId> = batches.iter().map(|(_, id)| *id).collect();
         let counted = self.shared.store.children(batches).await?;
         for (id, counts) in ids.into_iter().zip(&counted) {
-            self.shared.children.put(id, now, *counts);
+            self.shared.children.put(id, begun, *counts);
         }
         Ok(counted)
     }
