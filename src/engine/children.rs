@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::clock::Moment;
 use super::round::transition::Transition;
-use crate::operation::{ChildCounts, OperationId};
+use crate::operation::{ChildCounts, Operation, OperationId};
 
 /// How long a count is used.
 const FRESH: Duration = Duration::from_millis(250);
@@ -25,20 +25,20 @@ pub(super) struct ChildrenBoard {
 #[derive(Debug)]
 struct Board {
     counts: LruCache<OperationId, (Moment, ChildCounts)>,
-    /// How many children have come.
-    arrivals: u64,
+    /// How many children have come or gone.
+    changes: u64,
 }
 
 /// When a count began.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     at: Moment,
-    arrivals: u64,
+    changes: u64,
 }
 
 impl Default for ChildrenBoard {
     fn default() -> Self {
-        let board = Board { counts: LruCache::new(KEPT), arrivals: 0 };
+        let board = Board { counts: LruCache::new(KEPT), changes: 0 };
         Self { board: Mutex::new(board), submitted: Notify::new() }
     }
 }
@@ -57,30 +57,34 @@ impl ChildrenBoard {
 
     /// A count begins.
     pub(super) fn begin(&self, now: Moment) -> Begun {
-        Begun { at: now, arrivals: self.lock().arrivals }
+        Begun { at: now, changes: self.lock().changes }
     }
 
-    /// Stores a count, unless a child has come since it began, which it may lack.
+    /// Stores a count, unless a child has come or gone since it began: it may not say so.
     pub(super) fn put(&self, batch: OperationId, begun: Begun, counts: ChildCounts) {
         let mut board = self.lock();
-        if board.arrivals == begun.arrivals {
+        if board.changes == begun.changes {
             board.counts.insert(batch, (begun.at, counts));
         }
     }
 
-    /// Drops the count of a batch that has got a child, so that the child's submitter sees it in the next count.
+    /// Notes a new child, and a new batch.
     pub(super) fn committed(&self, transition: &Transition) {
         if transition.before.is_some() {
             return;
         }
-        let submission = &transition.after.submission;
-        if let Some(parent) = &submission.parent {
-            let mut board = self.lock();
-            board.arrivals += 1;
-            board.counts.remove(parent);
-        }
-        if submission.kind.is_of_batches() {
+        self.changed(&transition.after);
+        if transition.after.submission.kind.is_of_batches() {
             self.submitted.notify_one();
+        }
+    }
+
+    /// Drops the count of a batch whose child has come or gone, so that who did this sees it in the next count.
+    pub(super) fn changed(&self, child: &Operation) {
+        if let Some(parent) = &child.submission.parent {
+            let mut board = self.lock();
+            board.changes += 1;
+            board.counts.remove(parent);
         }
     }
 
@@ -99,7 +103,7 @@ mod tests {
     use crate::operation::{EventType, StateName};
 
     #[test]
-    fn a_count_that_may_lack_a_child_is_not_kept() {
+    fn a_count_from_before_a_child_came_or_went_is_not_kept() {
         let (board, batch, now) = (ChildrenBoard::default(), sample::id(1), Moment::default());
         let mut counts = ChildCounts::default();
         counts.add_stored(StateName::Queued, 1);
@@ -107,13 +111,19 @@ mod tests {
         assert_eq!(board.fresh(batch, now), Some(counts));
         assert_eq!(board.fresh(batch, now.after(FRESH)), None, "it is old");
 
-        let begun = board.begin(now);
         let mut child = sample::operation(2, sample::at(0));
         Arc::make_mut(&mut child.submission).parent = Some(batch);
         let (after, event_type) = (Arc::new(child), EventType::Submitted);
-        board.committed(&Transition { before: None, after, event_type, by_report: false });
-        assert_eq!(board.fresh(batch, now), None, "it lacks the child");
-        board.put(batch, begun, counts);
-        assert_eq!(board.fresh(batch, now), None, "so may what was counted meanwhile");
+        let comes = Transition { before: None, after, event_type, by_report: false };
+        let changes: [&dyn Fn(); 2] =
+            [&|| board.committed(&comes), &|| board.changed(&comes.after)];
+        for change in changes {
+            board.put(batch, board.begin(now), counts);
+            let begun = board.begin(now);
+            change();
+            assert_eq!(board.fresh(batch, now), None, "it is from before");
+            board.put(batch, begun, counts);
+            assert_eq!(board.fresh(batch, now), None, "so may be what was counted meanwhile");
+        }
     }
 }

@@ -232,6 +232,7 @@ impl Planner {
         self.shared.cache.follow(draft.transitions());
         for operation in draft.removed() {
             self.shared.cache.remove(operation.id());
+            self.shared.children.changed(operation);
             self.config.discard_objects(operation);
         }
         let hub = &self.shared.hub;
