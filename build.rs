@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Methods of `longrun.v1.Operations` whose servers send messages that are encoded already, and may be shared by many
 /// calls.
-const ENCODED: [&str; 2] = ["WatchOperation", "SubmitAndWatch"];
+const ENCODED: [&str; 3] = ["WatchOperation", "WatchOperations", "SubmitAndWatch"];
 
 /// Stubs of clients, and of servers where the feature is on.
 struct Stubs {

@@ -13,7 +13,7 @@ use longrun::proto::v1::operations_server::{Operations, OperationsServer};
 use longrun::proto::v1::*;
 use longrun::server::Server;
 use longrun::worker::Worker;
-use prost::Message as _;
+use prost::Message;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -48,10 +48,10 @@ fn messages<T: Send + 'static>(items: Vec<Result<T, Status>>) -> Response<Messag
 }
 
 /// As servers send what watches see.
-fn encoded(
-    items: Vec<Result<WatchOperationResponse, Status>>,
-) -> Response<Messages<Encoded<WatchOperationResponse>>> {
-    let encode = |message: WatchOperationResponse| Encoded::new(message.encode_to_vec().into());
+fn encoded<M: Message + Default + 'static>(
+    items: Vec<Result<M, Status>>,
+) -> Response<Messages<Encoded<M>>> {
+    let encode = |message: M| Encoded::new(message.encode_to_vec().into());
     messages(items.into_iter().map(|item| item.map(encode)).collect())
 }
 
@@ -67,7 +67,7 @@ fn play<Req, Res>(script: &Script<Req, Res>, answers: impl IntoIterator<Item = R
 impl Operations for Handle {
     type SubmitAndWatchStream = Messages<Encoded<WatchOperationResponse>>;
     type WatchOperationStream = Messages<Encoded<WatchOperationResponse>>;
-    type WatchOperationsStream = Messages<WatchOperationsResponse>;
+    type WatchOperationsStream = Messages<Encoded<WatchOperationsResponse>>;
     type ReadResultStream = Messages<ReadResultResponse>;
     type ReadInputStream = Messages<ReadInputResponse>;
 
@@ -121,7 +121,7 @@ impl Operations for Handle {
         &self,
         request: Request<WatchOperationsRequest>,
     ) -> Result<Response<Self::WatchOperationsStream>, Status> {
-        answer(&self.0.watch_all, request).map(messages)
+        answer(&self.0.watch_all, request).map(encoded)
     }
 
     async fn cancel_operation(

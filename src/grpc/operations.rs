@@ -14,9 +14,11 @@ use crate::operation::{NewOperation, Revision};
 use crate::proto::v1::operations_server::Operations;
 use crate::proto::{Encoded, v1};
 use crate::service::{
-    Action, Contents, Document, FeedStart, HistoryRequest, ListParameters, Service, ServiceError,
-    View, Violations, WatchOptions, WatchStream, parse_filter,
+    Action, Contents, Document, FeedStart, FeedStream, HistoryRequest, ListParameters, Service,
+    ServiceError, View, Violations, WatchOptions, WatchStream, parse_filter,
 };
+use crate::wire::encodings::Encodings;
+use crate::wire::streams::FeedKey;
 use crate::wire::{batches, decode, encode, keys, size, standing, streams};
 
 /// The maximum size of a message of streamed contents, in bytes.
@@ -28,11 +30,12 @@ type MessageStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[derive(Clone, Debug)]
 pub(super) struct OperationsRpc {
     service: Service,
+    encodings: Encodings<FeedKey>,
 }
 
 impl OperationsRpc {
     pub(super) fn new(service: Service) -> Self {
-        Self { service }
+        Self { service, encodings: Encodings::default() }
     }
 
     fn submission(&self, request: v1::SubmitRequest) -> Result<NewOperation, Status> {
@@ -46,7 +49,7 @@ impl OperationsRpc {
 impl Operations for OperationsRpc {
     type SubmitAndWatchStream = MessageStream<Encoded<v1::WatchOperationResponse>>;
     type WatchOperationStream = MessageStream<Encoded<v1::WatchOperationResponse>>;
-    type WatchOperationsStream = MessageStream<v1::WatchOperationsResponse>;
+    type WatchOperationsStream = MessageStream<Encoded<v1::WatchOperationsResponse>>;
     type ReadResultStream = MessageStream<v1::ReadResultResponse>;
     type ReadInputStream = MessageStream<v1::ReadInputResponse>;
 
@@ -171,13 +174,7 @@ impl Operations for OperationsRpc {
         };
         let include_progress = request.include_progress;
         let feed = self.service.watch_all(&caller, filter, include_progress, start, timeout);
-        let feed = feed.map_err(status)?;
-        let messages = stream::unfold(feed, |mut feed| async move {
-            let message = feed.next().await?;
-            let message = message.map(|it| streams::feed_message(it, feed.position()));
-            Some((message.map_err(status), feed))
-        });
-        Ok(streamed(Box::pin(messages)))
+        Ok(streamed(fed(feed.map_err(status)?, self.encodings.clone())))
     }
 
     async fn cancel_operation(
@@ -322,6 +319,27 @@ fn watched(watch: WatchStream) -> MessageStream<Encoded<v1::WatchOperationRespon
         });
         let written = written.await?;
         Some((written.map(Encoded::new).map_err(status), watch))
+    }))
+}
+
+/// The messages of a watch over a filter.
+fn fed(
+    feed: FeedStream,
+    encodings: Encodings<FeedKey>,
+) -> MessageStream<Encoded<v1::WatchOperationsResponse>> {
+    Box::pin(stream::unfold((feed, encodings), |(mut feed, encodings)| async move {
+        let written = feed.next().await?.map_err(status).map(|message| {
+            let key = FeedKey::of(&message);
+            let encode = || streams::feed_message(message).encode_to_vec().into();
+            let shared = match key {
+                Some(key) => encodings.get_or(key, encode),
+                None => encode(),
+            };
+            let position = feed.position().unwrap_or_default();
+            Encoded::new(shared)
+                .with(&v1::WatchOperationsResponse { position, ..Default::default() })
+        });
+        Some((written, (feed, encodings)))
     }))
 }
 

@@ -24,13 +24,13 @@ use super::documents::{self, Answer, page_of};
 use super::event_stream;
 use super::links::Links;
 use super::problem::Problem;
-use super::rendered::{Key, Rendered};
-use crate::operation::Revision;
+use crate::operation::{OperationId, Revision};
 use crate::proto::types::KnownTypes;
 use crate::service::{
     FeedItem, FeedMessage, FeedStart, FeedStream, HistoryRequest, ServiceError, View, WatchMessage,
     WatchOptions, WatchStream, parse_filter,
 };
+use crate::wire::encodings::Encodings;
 use crate::wire::{encode, size, streams};
 
 /// `GET …/{id}/events`: a page of the history, or the transitions as a stream.
@@ -111,12 +111,24 @@ fn revision(id: &str) -> Result<Revision, ServiceError> {
     number.map(Revision).ok_or_else(|| ServiceError::invalid_field("Last-Event-ID", rule))
 }
 
+/// Everything that determines the text of an event that many readers are sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    name: &'static str,
+    /// The operation and its revision.
+    operation: (OperationId, Revision),
+    /// The position after the event.
+    position: Option<String>,
+    /// The base of links in it.
+    base: String,
+}
+
 /// Encodes messages as events.
 struct Writer {
     types: KnownTypes,
     links: Links,
     path: String,
-    rendered: Rendered,
+    encodings: Encodings<Key>,
 }
 
 impl Writer {
@@ -125,7 +137,7 @@ impl Writer {
             types: call.types().clone(),
             links: call.links(),
             path: call.parts.uri.path().to_owned(),
-            rendered: call.http.rendered.clone(),
+            encodings: call.http.encodings.clone(),
         }
     }
 
@@ -189,13 +201,14 @@ impl Writer {
         });
         let location = operation.map(|operation| self.links.operation(operation.id()));
         let write = || {
-            let message = streams::feed_message(message, position.clone());
+            let mut message = streams::feed_message(message);
+            message.position = position.clone().unwrap_or_default();
             let data = documents::object(&self.types, &message)?;
-            Ok(event_stream::event(name, position, &located(data.into(), location)))
+            Ok(event_stream::event(name, position, &located(data.into(), location)).into())
         };
         match key {
-            Some(key) => self.rendered.get_or(key, write),
-            None => write().map(Bytes::from),
+            Some(key) => self.encodings.try_get_or(key, write),
+            None => write(),
         }
     }
 

@@ -12,9 +12,9 @@ use tonic::{Code, Status};
 
 use super::cors::{self, Page};
 use super::problem::{self, Problem};
-use super::rendered::Rendered;
 use super::{Http, HttpOptions, body};
 use crate::service::{Reason, Service, ServiceError};
+use crate::wire::encodings::Encodings;
 use crate::wire::google;
 
 /// The framing of a request's messages, which are protobuf; other codecs are not served.
@@ -61,7 +61,11 @@ pub struct Gate(Arc<Http>);
 impl Gate {
     /// A gate for the same service and options as those of [`router`](super::router).
     pub fn new(service: Service, options: HttpOptions) -> Self {
-        Self(Arc::new(Http { service, options: Arc::new(options), rendered: Rendered::default() }))
+        Self(Arc::new(Http {
+            service,
+            options: Arc::new(options),
+            encodings: Encodings::default(),
+        }))
     }
 
     /// Whether this is a plain gRPC call, which bypasses [`Gate::answer`], because browsers cannot send one.

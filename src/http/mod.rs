@@ -19,6 +19,7 @@ use http::{HeaderValue, StatusCode};
 use crate::metrics;
 use crate::proto::types::KnownTypes;
 use crate::service::{Reason, Service, ServiceError};
+use crate::wire::encodings::Encodings;
 
 mod arrival;
 mod attempts;
@@ -48,7 +49,6 @@ mod problem;
 mod query;
 mod range;
 mod relay;
-mod rendered;
 mod replay;
 mod result;
 mod route;
@@ -66,7 +66,6 @@ pub use grpc::Gate;
 use grpc::Protocol;
 pub(crate) use links::Links;
 use problem::Problem;
-use rendered::Rendered;
 use route::Resource;
 pub use screen::{Hosts, Screen};
 
@@ -93,12 +92,12 @@ pub struct HttpOptions {
 struct Http {
     service: Service,
     options: Arc<HttpOptions>,
-    rendered: Rendered,
+    encodings: Encodings<events::Key>,
 }
 
 /// The routes, and a fallback for all other requests, which handles gRPC calls.
 pub fn router(service: Service, options: HttpOptions) -> Router {
-    let http = Http { service, options: Arc::new(options), rendered: Rendered::default() };
+    let http = Http { service, options: Arc::new(options), encodings: Encodings::default() };
     let mut router = Router::new();
     for (pattern, resource) in Resource::all(routes::served()) {
         router = router.route(&pattern, resource.served());

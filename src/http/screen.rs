@@ -14,9 +14,9 @@ use http::{HeaderValue, Method, Version};
 
 use super::arrival::Arrival;
 use super::problem::{self, Problem};
-use super::rendered::Rendered;
 use super::{Http, HttpOptions, dialect};
 use crate::service::{Reason, Service, ServiceError};
+use crate::wire::encodings::Encodings;
 
 /// The longest path and query, in bytes: room for a list's filter, and for signed URLs behind relays.
 const MAX_TARGET_BYTES: usize = 16 << 10;
@@ -67,7 +67,7 @@ impl Screen {
     pub fn new(hosts: Hosts, service: Service, options: HttpOptions) -> Self {
         Self {
             hosts,
-            http: Http { service, options: Arc::new(options), rendered: Rendered::default() },
+            http: Http { service, options: Arc::new(options), encodings: Encodings::default() },
         }
     }
 

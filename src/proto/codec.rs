@@ -88,20 +88,33 @@ impl<M: Message> Outgoing for M {
     }
 }
 
-/// An encoded message of type `M`. Clones share its bytes.
+/// An encoded message of type `M`, whose bytes many calls may share.
 #[derive(Clone, Debug)]
-pub struct Encoded<M>(Bytes, PhantomData<M>);
+pub struct Encoded<M> {
+    shared: Bytes,
+    own: Vec<u8>,
+    of: PhantomData<M>,
+}
 
-impl<M> Encoded<M> {
+impl<M: Message + Default> Encoded<M> {
     /// Of a message's bytes.
-    pub fn new(bytes: Bytes) -> Self {
-        Self(bytes, PhantomData)
+    pub fn new(shared: Bytes) -> Self {
+        Self { shared, own: Vec::new(), of: PhantomData }
+    }
+
+    /// With fields that only this call sends, and that are not set so far.
+    pub fn with(mut self, own: &M) -> Self {
+        // The encodings of two messages one after the other are the encoding of both merged.
+        // Source: https://protobuf.dev/programming-guides/encoding/#last-one-wins
+        self.own = own.encode_to_vec();
+        self
     }
 }
 
 impl<M: Send> Outgoing for Encoded<M> {
     fn write(self, buffer: &mut EncodeBuf<'_>) {
-        buffer.put_slice(&self.0);
+        buffer.put_slice(&self.shared);
+        buffer.put_slice(&self.own);
     }
 }
 

@@ -1,98 +1,73 @@
-//! Events that are encoded once for many readers, which watch the same commits through the same host.
+//! Messages that are encoded once for many readers.
 
+use std::convert::Infallible;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use hashlink::LruCache;
 
-use crate::operation::{OperationId, Revision};
-
-/// How many events are kept. Readers that keep up are not further apart.
+/// How many messages are kept. Readers that keep up are not further apart.
 const MOST: usize = 512;
-/// The largest event that is kept, in bytes.
+/// The largest message that is kept, in bytes.
 const MOST_BYTES: usize = 16 << 10;
 
-/// Everything that determines the text of an event.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
-    /// The event's name.
-    pub(super) name: &'static str,
-    /// The operation and its revision.
-    pub(super) operation: (OperationId, Revision),
-    /// The position after the event.
-    pub(super) position: Option<String>,
-    /// The base of links in it.
-    pub(super) base: String,
-}
-
-/// The latest encoded events. Cheap to clone.
+/// The messages that were encoded last, by what determines their bytes. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(super) struct Rendered(Arc<Mutex<LruCache<Key, Bytes>>>);
+pub struct Encodings<K>(Arc<Mutex<LruCache<K, Bytes>>>);
 
-impl Default for Rendered {
+impl<K: Eq + Hash> Default for Encodings<K> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(LruCache::new(MOST))))
     }
 }
 
-impl Rendered {
-    /// The text of an event; encodes it unless another reader has done so.
-    pub(super) fn get_or<E>(
+impl<K: Eq + Hash> Encodings<K> {
+    /// The bytes of a message; encodes it unless another reader has done so.
+    pub fn get_or(&self, key: K, encode: impl FnOnce() -> Bytes) -> Bytes {
+        let Ok(bytes) = self.try_get_or(key, || Ok::<_, Infallible>(encode()));
+        bytes
+    }
+
+    /// The same where encoding can fail.
+    pub fn try_get_or<E>(
         &self,
-        key: Key,
-        write: impl FnOnce() -> Result<String, E>,
+        key: K,
+        encode: impl FnOnce() -> Result<Bytes, E>,
     ) -> Result<Bytes, E> {
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(text) = known().get(&key) {
-            return Ok(text.clone());
+        if let Some(bytes) = known().get(&key) {
+            return Ok(bytes.clone());
         }
-        // Two readers may encode the same event at once.
-        let text = Bytes::from(write()?);
-        if text.len() <= MOST_BYTES {
-            known().insert(key, text.clone());
+        // Two readers may encode the same message at once.
+        let bytes = encode()?;
+        if bytes.len() <= MOST_BYTES {
+            known().insert(key, bytes.clone());
         }
-        Ok(text)
+        Ok(bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use super::*;
 
     #[test]
-    fn what_one_reader_was_sent_is_not_written_for_the_next() {
-        let key = |name, position: &str, base: &str| Key {
-            name,
-            operation: (OperationId::from_bytes([1; 16]), Revision(2)),
-            position: Some(position.to_owned()),
-            base: base.to_owned(),
-        };
-        let rendered = Rendered::default();
-        let mut written = Vec::new();
-        let keys = [
-            key("left", "a", "http://a"),
-            key("left", "a", "http://a"),
-            key("transition", "a", "http://a"),
-            key("left", "b", "http://a"),
-            key("left", "a", "http://b"),
-            key("left", "a", "http://a"),
-        ];
-        for (number, key) in keys.into_iter().enumerate() {
-            let write = || {
-                written.push(number);
-                Ok::<_, Infallible>(number.to_string())
+    fn what_one_reader_was_sent_is_not_encoded_for_the_next() {
+        let encodings = Encodings::default();
+        let mut encoded = Vec::new();
+        for (number, key) in ["a", "a", "b", "a"].into_iter().enumerate() {
+            let encode = || {
+                encoded.push(number);
+                Bytes::from(key)
             };
-            let Ok(text) = rendered.get_or(key, write);
-            let first = if [1, 5].contains(&number) { 0 } else { number };
-            assert_eq!(text, first.to_string());
+            assert_eq!(encodings.get_or(key, encode), key);
         }
-        assert_eq!(written, [0, 2, 3, 4]);
-        let large = || Ok::<_, Infallible>("x".repeat(MOST_BYTES + 1));
-        let Ok(text) = rendered.get_or(key("left", "c", ""), large);
-        assert_eq!(text.len(), MOST_BYTES + 1);
-        let Ok(text) = rendered.get_or(key("left", "c", ""), || Ok::<_, Infallible>(String::new()));
-        assert!(text.is_empty(), "it was too large to keep");
+        assert_eq!(encoded, [0, 2]);
+        let of = |bytes: Vec<u8>| encodings.get_or("large", || bytes.into());
+        assert_eq!(of(vec![b'x'; MOST_BYTES + 1]).len(), MOST_BYTES + 1);
+        assert!(of(Vec::new()).is_empty(), "it was too large to keep");
+        let failed = encodings.try_get_or("failed", || Err("it cannot be encoded"));
+        assert_eq!(failed, Err("it cannot be encoded"));
     }
 }

@@ -6,6 +6,7 @@ pub mod batches;
 mod children;
 pub mod decode;
 pub mod encode;
+pub mod encodings;
 pub mod errors;
 pub mod google;
 mod json_value;

@@ -1,7 +1,7 @@
 //! The messages of watches, as gRPC streams them and HTTP writes them as JSON.
 
 use super::encode;
-use crate::operation::Revision;
+use crate::operation::{OperationId, Revision};
 use crate::proto::v1::{self, watch_operation_response, watch_operations_response};
 use crate::service::{Document, FeedItem, FeedMessage, WatchMessage};
 
@@ -26,8 +26,33 @@ pub fn watch_message(message: WatchMessage, cursor: Revision) -> v1::WatchOperat
     }
 }
 
-/// A message of a watch over a filter; `position` is the position after it.
-pub fn feed_message(message: FeedMessage, position: Option<String>) -> v1::WatchOperationsResponse {
+/// What determines a message that many watches over a filter send, without its position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FeedKey {
+    kind: watch_operations_response::Type,
+    id: OperationId,
+    revision: Revision,
+}
+
+impl FeedKey {
+    /// The key of a message; `None`: it is likely to be sent once.
+    pub fn of(message: &FeedMessage) -> Option<Self> {
+        use watch_operations_response::Type;
+        let FeedMessage::Item(item) = message else { return None };
+        let (kind, operation) = match item {
+            FeedItem::Transition(change) => (Type::Transition, &change.operation),
+            FeedItem::Left(change) => (Type::Left, &change.operation),
+            FeedItem::Deleted(operation) => (Type::Deleted, operation),
+            FeedItem::Current(_) | FeedItem::Synced | FeedItem::Progress(_) | FeedItem::Reset => {
+                return None;
+            }
+        };
+        Some(Self { kind, id: operation.id(), revision: operation.life.revision })
+    }
+}
+
+/// A message of a watch over a filter, still without the position after it.
+pub fn feed_message(message: FeedMessage) -> v1::WatchOperationsResponse {
     use watch_operations_response::Type;
     let (kind, operation, event_type) = match message {
         FeedMessage::Heartbeat => (Type::Heartbeat, None, None),
@@ -48,6 +73,6 @@ pub fn feed_message(message: FeedMessage, position: Option<String>) -> v1::Watch
         r#type: kind.into(),
         event: event_type.zip(life).map(|(event_type, life)| encode::transition(event_type, life)),
         operation: operation.map(|operation| encode::operation(&Document::basic(operation))),
-        position: position.unwrap_or_default(),
+        position: String::new(),
     }
 }
