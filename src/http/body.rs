@@ -93,6 +93,19 @@ pub(super) async fn read(service: &Service, body: Body, limit: usize) -> Result<
     Ok(whole.freeze())
 }
 
+/// Whether the body says anything. `{}` does not: some clients send it with every request.
+pub(super) async fn has_contents(service: &Service, body: Body) -> Result<bool, Problem> {
+    /// The maximum size of a body that may say nothing, in bytes.
+    const MOST: usize = 1_024;
+    match read(service, body, MOST).await {
+        Ok(text) => Ok(!matches!(text.trim_ascii(), b"" | b"{}")),
+        Err(problem) => match problem.error() {
+            Some(error) if error.reason == Reason::PayloadTooLarge => Ok(true),
+            _ => Err(problem),
+        },
+    }
+}
+
 /// The whole body as a payload of at most `limit` bytes; a large one is never completely in memory.
 pub(super) async fn take_in(
     service: &Service,

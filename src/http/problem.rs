@@ -131,7 +131,8 @@ impl Problem {
         let kind = title.replace(' ', "-");
         let status = upstream_reason(&operation.kind, &error.code)
             .map_or_else(|| http_status(error.status_code), Reason::http_status);
-        let mut problem = Self::new(status, &kind, title, &error.message, "operation")
+        let detail = if error.message.is_empty() { &error.code } else { &error.message };
+        let mut problem = Self::new(status, &kind, title, detail, "operation")
             .with("reason", error.code.as_str())
             .with("operation", operation.name.as_str());
         // The other members have the proto's names: code, message, statusCode, metadata, causes, source.

@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::Http;
+use super::body;
 use super::call::{Call, caller, segments};
 use super::documents::Answer;
 use super::google;
@@ -138,6 +139,14 @@ impl Route {
         self
     }
 
+    /// Declares refusals that are due to how the route is declared.
+    pub(super) fn whole(self) -> Self {
+        if self.has_all_in_url() {
+            return self.refuses(&[Reason::RequestTimeout]);
+        }
+        self
+    }
+
     pub(super) fn under_tenant(mut self) -> Self {
         self.path = self.path.replacen("/v1", "/v1/tenants/{tenant}", 1);
         self.id += OF_TENANT;
@@ -213,7 +222,19 @@ impl Route {
         }
         let is_place = |name: &str| places.iter().any(|(place, _)| place == name);
         query.only(self.names().filter(|name| !is_place(name)));
+        let mut body = body;
+        if self.has_all_in_url()
+            && body::has_contents(&http.service, std::mem::take(&mut body)).await?
+        {
+            // It would be ignored without a word.
+            query.note("body", "must be empty: the parameters of this method are in its URL");
+        }
         (self.handler)(Call::new(http, caller, parts, places, query)?, body).await
+    }
+
+    /// Whether it changes something, with parameters in its URL only.
+    fn has_all_in_url(&self) -> bool {
+        self.method == "post" && self.body.is_none()
     }
 
     /// The OpenAPI entry.

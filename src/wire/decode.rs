@@ -143,7 +143,12 @@ pub fn payload(
     most: usize,
     violations: &mut Violations,
 ) -> Option<Payload> {
-    let v1::Payload { content_type, content, http, .. } = message?;
+    let v1::Payload { content_type, content, size_bytes: _, omitted, http } = message?;
+    if omitted && content.is_none() {
+        // A payload from an answer, passed on as it came: its contents would be lost.
+        let rule = "must not be set: the contents are elsewhere, and must be read and sent";
+        violations.note(format!("{field}.omitted"), rule);
+    }
     let http = http.map(|http| envelope(http, field, violations));
     if content_type.len() > 255 || content_type.bytes().any(|b| !matches!(b, b' '..=b'~')) {
         let rule = "must be at most 255 printable ASCII characters";

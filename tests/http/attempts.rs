@@ -112,9 +112,11 @@ async fn a_failure_is_told_as_text_or_as_json() {
     let done = state(&server, &operation).await;
     assert_eq!((&done["state"], &done["error"]["code"]), (&json!("FAILED"), &json!("NoSuchFile")));
     // A body of no type is a message as well, and what says nothing is a failure all the same.
-    submit(&server, "count", "b").await;
+    let operation = submit(&server, "count", "b").await;
     let (_, attempt) = acquire(&server, "count").await;
     server.ask("POST", &format!("{attempt}:fail?final=true"), &[], "").await.expect(204);
+    let result = server.get(&format!("{operation}/result")).await;
+    assert_eq!(result.json()["detail"], "FAILED", "the code, where there is no message");
 }
 
 #[tokio::test]

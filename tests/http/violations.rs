@@ -88,6 +88,20 @@ async fn administration_is_refused_for_everything_at_once() {
 }
 
 #[tokio::test]
+async fn what_would_be_ignored_in_a_body_is_refused() {
+    let server = Server::start().await;
+    let asked = json!({"requestId": "r"}).to_string();
+    for path in ["/v1/kinds/k:acquire?a=1", "/v1/kinds/k:pause?a=1", "/v1/attempts/x:release?a=1"] {
+        for body in [asked.clone(), "junk".to_owned(), " ".repeat(2_000)] {
+            let fields = refused(&server, ("POST", path), &[JSON], body).await;
+            assert_eq!(fields[..2], ["a", "body"], "{path}");
+        }
+        let fields = refused(&server, ("POST", path), &[], " {}\n".to_owned()).await;
+        assert!(!fields.contains(&"body".to_owned()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_to_change_is_refused_for_everything_at_once() {
     let server = Server::start().await;
     let (if_match, long) = (("if-match", "x"), long());

@@ -72,6 +72,17 @@ async fn labels_are_few_and_plain() {
 }
 
 #[tokio::test]
+async fn an_input_whose_contents_are_elsewhere_is_no_empty_input() {
+    let server = TestServer::start().await;
+    let of = |payload| SubmitRequest { input: Some(payload), ..submission("demo") };
+    // As in an answer that had no room for it.
+    let omitted = Payload { size_bytes: 500, omitted: true, ..Payload::default() };
+    refusal(&server, of(omitted.clone())).await.is_about("input.omitted");
+    let whole = Payload { content: Some(Content::Text("a".to_owned())), ..omitted };
+    server.submit(of(whole)).await;
+}
+
+#[tokio::test]
 async fn settings_are_within_their_ranges() {
     let server = TestServer::start().await;
     let ten_years = 10 * 366 * 24 * 3600;

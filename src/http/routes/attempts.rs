@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ANY, CHANGE, NOT_THERE};
+use super::{ANY, CHANGE, NOT_THERE, operations};
 use crate::http::attempts;
 use crate::http::openapi::answers::{Answers, JSON, refer};
 use crate::http::route::Route;
@@ -55,7 +55,7 @@ fn input() -> Route {
         Box::pin(attempts::get_input(call))
     })
     .takes(&["token", "Range", "If-Range"])
-    .answers(super::contents_of_input())
+    .answers(operations::contents_of_input())
     .refuses(&of_one(&[RangeNotSatisfiable, DataLoss]))
 }
 

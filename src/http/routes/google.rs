@@ -5,7 +5,8 @@ use serde_json::json;
 use super::super::google;
 use super::super::openapi::answers::{Answers, JSON, refer};
 use super::super::route::Route;
-use super::{ANY, CHANGE, not_modified, of_one};
+use super::operations::not_modified;
+use super::{ANY, CHANGE, of_one};
 use crate::service::Reason::{
     DataLoss, ListTimeout, OperationNotDone, OperationNotFound, OriginRefused, PreconditionFailed,
     Unsupported,

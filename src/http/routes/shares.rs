@@ -1,6 +1,6 @@
 //! The routes of shares: making, listing and revoking them, and reading by a share's URL.
 
-use super::{ANY, CHANGE, NOT_THERE, OF_ONE, of_one};
+use super::{ANY, CHANGE, NOT_THERE, OF_ONE, of_one, operations};
 use crate::http::openapi::answers::{Answers, JSON, refer};
 use crate::http::route::Route;
 use crate::http::shares;
@@ -13,17 +13,17 @@ pub(super) fn of_operation() -> [Route; 3] {
 
 /// The routes under a share's URL.
 pub(super) fn by_url() -> [Route; 4] {
-    let operation = super::get().by_share(
+    let operation = operations::get().by_share(
         "getShared",
         "Returns a shared operation, and the URL of its result",
         |call, _| Box::pin(shares::get(call)),
     );
-    let status = super::status().by_share(
+    let status = operations::status().by_share(
         "getSharedStatus",
         "Returns the status document of a shared operation",
         |call, _| Box::pin(shares::status(call)),
     );
-    let outcome = super::outcome().by_share(
+    let outcome = operations::outcome().by_share(
         "getSharedResult",
         "Returns the outcome of a shared operation",
         |call, _| Box::pin(shares::outcome(call)),
