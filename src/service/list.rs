@@ -142,7 +142,7 @@ impl Service {
             limit: 0,
         };
         if !is_unsent {
-            room::take(self.limits.page_bytes).await?;
+            room::take(self.limits.page_bytes, self.turns.take(&caller.tenant)).await?;
         }
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let mut others = None;
@@ -194,7 +194,7 @@ impl Service {
         let operation = self.find(caller, &name).await?;
         let mut after = page.after.map(history_position);
         if !is_unsent {
-            room::take(self.limits.page_bytes).await?;
+            room::take(self.limits.page_bytes, self.turns.take(&caller.tenant)).await?;
         }
         let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
         let more = 'full: loop {

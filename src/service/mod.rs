@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use turns::Turns;
 
 use quotas::Quotas;
 
@@ -45,6 +46,7 @@ pub mod shares;
 mod standing;
 mod streams;
 mod tenant_limits;
+mod turns;
 mod uploads;
 mod usage;
 mod violations;
@@ -207,6 +209,10 @@ pub struct Service {
     webhooks: Option<webhooks::Webhooks>,
     secret: Secret,
     oldest: metrics::Oldest,
+    /// Turns of lists and histories.
+    turns: Turns,
+    /// Turns of watches that read what has happened before.
+    openings: Turns,
 }
 
 impl Service {
@@ -223,6 +229,7 @@ impl Service {
         let usage = usage::Usage::default();
         let (keys, tenant_limits, shares, webhooks) = (None, None, None, None);
         let oldest = metrics::Oldest::default();
+        let (turns, openings) = (Turns::for_this_machine(), Turns::for_this_machine());
         Self {
             engine,
             objects,
@@ -237,6 +244,8 @@ impl Service {
             webhooks,
             secret,
             oldest,
+            turns,
+            openings,
         }
     }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
+use super::turns::Turn;
 use super::{Reason, ServiceError};
 
 /// The total size of responses, as encoded for gRPC; while one is made, it may take several times as much memory.
@@ -62,6 +63,8 @@ pub struct CallRoom {
 #[derive(Debug, Default)]
 struct Taken {
     permits: Vec<OwnedSemaphorePermit>,
+    /// Its tenant's turn, until the response is made.
+    turn: Option<Turn>,
     /// Whether the response is made.
     is_made: bool,
 }
@@ -105,7 +108,7 @@ impl CallRoom {
     pub fn made(&self) {
         let mut taken = self.taken();
         if !taken.permits.is_empty() && !taken.is_made {
-            taken.is_made = true;
+            (taken.is_made, taken.turn) = (true, None);
             self.connection.unread.fetch_add(1, Ordering::Relaxed);
             drop(taken);
             self.moved();
@@ -130,7 +133,11 @@ impl CallRoom {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn take(&self, bytes: usize) -> Result<(), ServiceError> {
+    async fn take(
+        &self,
+        bytes: usize,
+        turn: impl Future<Output = Turn>,
+    ) -> Result<(), ServiceError> {
         let kib = u32::try_from(bytes.div_ceil(1 << 10).min(PER_CONNECTION >> 10));
         let kib = kib.unwrap_or(u32::MAX);
         let full = |what: &str, limit: usize| ServiceError {
@@ -140,21 +147,28 @@ impl CallRoom {
                 format!("{what} use all of the {} MiB that they may use", limit >> 20),
             )
         };
-        // Waits as long as the client leaves its other responses unread.
+        // Waits as long as the client leaves its other responses unread; nobody else waits for it.
         let own = Arc::clone(&self.connection.own).acquire_many_owned(kib).await;
+        let turn = turn.await;
         let all = Arc::clone(&self.connection.all.all).acquire_many_owned(kib);
         let (Ok(own), Ok(Ok(all))) = (own, timeout(PATIENCE, all).await) else {
             return Err(full("responses that clients have not read yet", ALL));
         };
-        self.taken().permits.extend([own, all]);
+        let mut taken = self.taken();
+        taken.permits.extend([own, all]);
+        taken.turn = Some(turn);
         Ok(())
     }
 }
 
-/// Waits for room for a response of up to `bytes`. A call without a connection is not limited.
-pub(super) async fn take(bytes: usize) -> Result<(), ServiceError> {
+/// Waits for room for a response of up to `bytes`, and for `turn`, which lasts until the response is made. A call without
+/// a connection is not limited.
+pub(super) async fn take(
+    bytes: usize,
+    turn: impl Future<Output = Turn>,
+) -> Result<(), ServiceError> {
     match CALL.try_with(Arc::clone) {
-        Ok(call) => call.take(bytes).await,
+        Ok(call) => call.take(bytes, turn).await,
         Err(_) => Ok(()),
     }
 }

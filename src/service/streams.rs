@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::OptionFuture;
 use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 
 use super::operations::{Road, named, readable, visible};
 use super::quotas::Watching;
+use super::turns::Turns;
 use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
 use crate::engine::{self, Clock, Feed, Moment, WatchItem, Watcher};
 use crate::operation::filter::Filter;
-use crate::operation::{EventType, NewOperation, Operation, Revision};
+use crate::operation::{EventType, NewOperation, Operation, Revision, TenantId};
 use crate::store::log::{Position, SigningKey};
 
 /// The options of a watch.
@@ -250,6 +252,8 @@ pub enum FeedStart<'a> {
 #[derive(Debug)]
 pub struct FeedStream {
     feed: Feed,
+    turns: Turns,
+    tenant: TenantId,
     key: SigningKey,
     lifetime: Lifetime,
     ended: bool,
@@ -262,10 +266,16 @@ impl FeedStream {
         if self.ended || self.lifetime.is_over() {
             return None;
         }
+        let news = async {
+            // Many watches that begin together would leave no processor to others.
+            let tenant = self.feed.is_behind().then_some(&self.tenant);
+            let _turn = OptionFuture::from(tenant.map(|tenant| self.turns.take(tenant))).await;
+            self.feed.next().await
+        };
         let message = tokio::select! {
             // News first: timers are set only if there are none.
             biased;
-            item = self.feed.next() => Some(item.map(FeedMessage::Item).map_err(Into::into)),
+            item = news => Some(item.map(FeedMessage::Item).map_err(Into::into)),
             pause = self.lifetime.pause() => match pause {
                 Pause::Heartbeat => Some(Ok(FeedMessage::Heartbeat)),
                 Pause::End => None,
@@ -366,6 +376,7 @@ impl Service {
         };
         let feed = self.engine.feed(caller.tenant.clone(), filter, include_progress, start);
         let lifetime = Lifetime::new(self, timeout);
-        Ok(FeedStream { feed, key, lifetime, ended: false, _counted })
+        let (turns, tenant) = (self.openings.clone(), caller.tenant.clone());
+        Ok(FeedStream { feed, turns, tenant, key, lifetime, ended: false, _counted })
     }
 }

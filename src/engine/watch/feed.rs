@@ -144,6 +144,11 @@ impl Feed {
         self.position.as_ref()
     }
 
+    /// Whether it has yet to read what happened before now.
+    pub fn is_behind(&self) -> bool {
+        !matches!(self.phase, Phase::Following(_))
+    }
+
     async fn open(&mut self) -> Result<(), ReadError> {
         if let Some(listening) = &mut self.listening {
             listening.effective().await;
