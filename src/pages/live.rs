@@ -2,7 +2,7 @@
 //!
 //! A page consists of regions, and a region of parts, each with a key. After a change the page is rendered again, at a
 //! rate that limits the cost, and the differences are sent. Nothing is computed from events, so nothing can be missed,
-//! and a thousand changes a second cost as much as four.
+//! and a thousand changes a second cost as much as three.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -21,8 +21,8 @@ use tokio::time::{Instant, sleep_until};
 use super::visit::Visit;
 use crate::service::{FeedMessage, FeedStart, FeedStream, Service, ServiceError, parse_filter};
 
-/// The shortest pause between two renderings.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
+/// The shortest pause between two renderings. A page is to show a change within a second.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(400);
 /// The pause as a multiple of the rendering's duration, so that an expensive page is rendered rarely.
 const PAUSE_FACTOR: u32 = 4;
 /// The longest such pause.
