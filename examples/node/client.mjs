@@ -4,12 +4,11 @@
 //   node client.mjs 127.0.0.1:7420 watch operations/…     (or cancel, or result)
 import { status } from "@grpc/grpc-js";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ask, connect } from "./longrun.mjs";
+import { ask, metadata, operations } from "./longrun.mjs";
 
-const [address, command, ...parameters] = process.argv.slice(2);
-const [workers, operations] = connect(address);
+const [command, ...parameters] = process.argv.slice(3);
 // How a stream ends that the server, a proxy or the network has cut.
-const CUT = [status.UNAVAILABLE, status.INTERNAL, status.UNKNOWN];
+const CUT = [status.UNAVAILABLE, status.INTERNAL, status.UNKNOWN, status.CANCELLED];
 
 // Submits under a key of the caller's own: however often it is called, there is one operation.
 async function submit(idempotencyKey, text) {
@@ -21,7 +20,7 @@ async function submit(idempotencyKey, text) {
 async function* watch(name) {
   for (let afterRevision = 0; ; await sleep(1000)) {
     try {
-      for await (const message of operations.WatchOperation({ name, afterRevision })) {
+      for await (const message of operations.WatchOperation({ name, afterRevision }, metadata)) {
         afterRevision = message.revision;
         if (message.event) yield message.event;
         if (message.operation?.done) return;
@@ -41,7 +40,7 @@ function cancel(name) {
 async function result(name) {
   for (let data = Buffer.alloc(0); ; await sleep(1000)) {
     try {
-      for await (const chunk of operations.ReadResult({ name, offsetBytes: data.length })) {
+      for await (const chunk of operations.ReadResult({ name, offsetBytes: data.length }, metadata)) {
         data = Buffer.concat([data, chunk.data]);
       }
       return data;
@@ -62,5 +61,4 @@ try {
   console.error(status[error.code], error.message);
   process.exitCode = 1;
 }
-workers.close();
 operations.close();

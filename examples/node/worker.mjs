@@ -1,10 +1,10 @@
 // A worker: counts the words of texts, slowly enough to be watched.    node worker.mjs 127.0.0.1:7420
+import { status } from "@grpc/grpc-js";
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { ask, connect } from "./longrun.mjs";
+import { ask, workers } from "./longrun.mjs";
 
-const [workers, operations] = connect(process.argv[2]);
-const stopping = new AbortController();
+const stop = new AbortController();
 
 // The work. What it throws is the operation's error; to be stopped, it is told so by the signal.
 async function countWords(input, signal, progress, log) {
@@ -19,24 +19,27 @@ async function countWords(input, signal, progress, log) {
   return JSON.stringify({ words: text.split(/\s+/).filter(Boolean).length });
 }
 
-// Does the work, keeps its lease meanwhile, and reports. Throws what the server refuses a report with.
+// A report of an error. The server refuses messages of more than 64 KiB.
+const failure = (code, { message }, final) => ({ error: { code, message: `${message}`.slice(0, 10_000) }, final });
+
+// Does the work, keeps its lease meanwhile, and reports; also a report that is refused. Throws if the attempt is over.
 async function perform({ token, input }) {
   const renewal = { token };
   const over = new AbortController();
   const renew = async () => {
-    while (!stopping.signal.aborted && !(await ask(workers, "Renew", renewal)).cancel) await sleep(1000, undefined, over);
-    over.abort();
+    while (!stop.signal.aborted && !(await ask(workers, "Renew", renewal)).cancel) await sleep(1000, undefined, over);
   };
-  renew().catch((error) => over.signal.aborted || console.error(error.message));
-  const progress = (progress) => (renewal.progress = progress);
+  renew().then(() => over.abort(), (error) => over.signal.aborted || console.error(error.message));
   const log = (line) => ask(workers, "AddLog", { token, lines: [line] });
   try {
-    const data = Buffer.from(await countWords(input, over.signal, progress, log));
-    await ask(workers, "Complete", { token, result: { contentType: "application/json", data } });
+    const [method, end] = await countWords(input, over.signal, (progress) => (renewal.progress = progress), log).then(
+      (text) => ["Complete", { result: { contentType: "application/json", data: Buffer.from(text) } }],
+      (error) => (over.signal.aborted ? ["Release"] : ["Fail", failure(error.name, error, error instanceof TypeError)]),
+    );
+    await ask(workers, method, { token, ...end });
   } catch (error) {
-    const failure = { code: error.name, message: error.message };
-    if (over.signal.aborted) await ask(workers, "Release", { token });
-    else await ask(workers, "Fail", { token, error: failure, final: error instanceof TypeError });
+    if ([status.FAILED_PRECONDITION, status.NOT_FOUND].includes(error.code)) throw error;
+    await ask(workers, "Fail", { token, ...failure("REPORT_REFUSED", error, error.code === status.INVALID_ARGUMENT) });
   } finally {
     over.abort();
   }
@@ -45,19 +48,17 @@ async function perform({ token, input }) {
 // Does one attempt after the other. A response that was lost is asked for again by the name of the request.
 async function serve() {
   const wanted = { workerId: "worker.mjs", kinds: ["count-words"], requestId: randomUUID() };
-  while (!stopping.signal.aborted) {
+  while (!stop.signal.aborted) {
     try {
-      const { attempts } = await ask(workers, "Acquire", wanted, stopping.signal);
+      const { attempts } = await ask(workers, "Acquire", wanted, stop.signal);
+      wanted.requestId = randomUUID(); // by the old name, an attempt that cannot be reported would come again
       for (const attempt of attempts) await perform(attempt);
     } catch (error) {
-      if (stopping.signal.aborted) return;
-      console.error(error.message);
+      if (!stop.signal.aborted) console.error(error.message);
       await sleep(1000);
     }
   }
 }
 
-process.once("SIGTERM", () => stopping.abort());
-await Promise.all([serve(), serve(), serve(), serve()]);
-workers.close();
-operations.close();
+process.once("SIGTERM", () => stop.abort());
+Promise.all([serve(), serve(), serve(), serve()]).finally(() => workers.close());

@@ -2,9 +2,12 @@
 
     python client.py 127.0.0.1:7420 submit monday-1 "how many words are these"
     python client.py 127.0.0.1:7420 watch operations/…     (or cancel, or result)
+
+The address may be a URL, http://… or https://…; LONGRUN_TOKEN, if set, is the bearer token.
 """
 
 import json
+import os
 import sys
 import time
 
@@ -28,14 +31,15 @@ OPTIONS = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.max_reconnect_backoff_ms", 5_000),
 ]
+METADATA = [("authorization", f"Bearer {os.environ['LONGRUN_TOKEN']}")] if os.environ.get("LONGRUN_TOKEN") else []
 # How a stream ends that the server, a proxy or the network has cut.
-CUT = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN
+CUT = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED
 
 
 def submit(operations, key, text):
     """Submits under a key of the caller's own: however often it is called, there is one operation."""
     request = op.SubmitRequest(kind="count-words", idempotency_key=key, input=op.Payload(text=text))
-    return operations.Submit(request).name
+    return operations.Submit(request, metadata=METADATA).name
 
 
 def watch(operations, name):
@@ -43,7 +47,7 @@ def watch(operations, name):
     request = op.WatchOperationRequest(name=name, after_revision=0)
     while True:
         try:
-            for message in operations.WatchOperation(request):
+            for message in operations.WatchOperation(request, metadata=METADATA):
                 request.after_revision = message.revision
                 if message.HasField("event"):
                     yield message
@@ -57,7 +61,8 @@ def watch(operations, name):
 
 def cancel(operations, name):
     """Asks for the operation to be stopped. A watch tells when it has."""
-    operations.CancelOperation(op.CancelOperationRequest(name=name, reason="the client wants no more of it"))
+    request = op.CancelOperationRequest(name=name, reason="the client wants no more of it")
+    operations.CancelOperation(request, metadata=METADATA)
 
 
 def result(operations, name):
@@ -65,7 +70,8 @@ def result(operations, name):
     data = b""
     while True:
         try:
-            for chunk in operations.ReadResult(op.ReadResultRequest(name=name, offset_bytes=len(data))):
+            request = op.ReadResultRequest(name=name, offset_bytes=len(data))
+            for chunk in operations.ReadResult(request, metadata=METADATA):
                 data += chunk.data
             return data
         except grpc.RpcError as error:
@@ -74,8 +80,15 @@ def result(operations, name):
             time.sleep(1)
 
 
+def connect(address):
+    scheme, _, target = address.rpartition("://")
+    if scheme == "https":
+        return grpc.secure_channel(target, grpc.ssl_channel_credentials(), OPTIONS)
+    return grpc.insecure_channel(target, OPTIONS)
+
+
 def main(address, command, *arguments):
-    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+    with connect(address) as channel:
         operations = operations_pb2_grpc.OperationsStub(channel)
         try:
             if command == "submit":

@@ -1,12 +1,16 @@
 """A worker: counts the words of texts, slowly enough to be watched.    python worker.py 127.0.0.1:7420"""
 
+# The address may be a URL, http://… or https://…; LONGRUN_TOKEN, if set, is the bearer token.
 import asyncio
+import os
 import signal
 import sys
 import uuid
 
 import grpc
 from longrun.v1 import operations_pb2 as op, workers_pb2 as pb, workers_pb2_grpc
+
+METADATA = [("authorization", f"Bearer {os.environ['LONGRUN_TOKEN']}")] if os.environ.get("LONGRUN_TOKEN") else []
 
 
 async def count_words(input, progress, log):
@@ -25,15 +29,31 @@ async def ask(call, request):
     """Calls until there is an answer: each call may be repeated (only log lines stand there twice)."""
     while True:
         try:
-            return await call(request, timeout=40, wait_for_ready=True)
+            return await call(request, timeout=40, wait_for_ready=True, metadata=METADATA)
         except grpc.aio.AioRpcError as error:
             if error.code().name not in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"):
                 raise
             await asyncio.sleep(1)
 
 
+async def report(call, request, workers):
+    """Reports the end of an attempt. If the server refuses the report, reports that. Raises if the attempt is over."""
+    try:
+        await ask(call, request)
+    except grpc.aio.AioRpcError as refused:
+        if (code := refused.code().name) in ("FAILED_PRECONDITION", "NOT_FOUND"):
+            raise  # the attempt is over
+        await ask(workers.Fail, failure(request.token, "REPORT_REFUSED", refused.details(), code == "INVALID_ARGUMENT"))
+
+
+def failure(token, code, message, final):
+    """A report of an error. The server refuses messages of more than 64 KiB."""
+    message = str(message)[:10_000].encode(errors="replace").decode()
+    return pb.FailRequest(token=token, error=op.Error(code=code, message=message), final=final)
+
+
 async def perform(attempt, workers):
-    """Does the work, keeps its lease meanwhile, and reports. Raises what the server refuses a report with."""
+    """Does the work, keeps its lease meanwhile, and reports."""
     token, renewal = attempt.token, pb.RenewRequest(token=attempt.token)
     log = lambda line: ask(workers.AddLog, pb.AddLogRequest(token=token, lines=[line]))
 
@@ -42,15 +62,17 @@ async def perform(attempt, workers):
             await asyncio.sleep(1)
         working.cancel()
 
-    working, renewing = asyncio.create_task(count_words(attempt.input, renewal.progress, log)), asyncio.create_task(renew())
+    working = asyncio.create_task(count_words(attempt.input, renewal.progress, log))
+    renewing = asyncio.create_task(renew())
     try:
-        await ask(workers.Complete, pb.CompleteRequest(token=token, result=await working))
+        await report(workers.Complete, pb.CompleteRequest(token=token, result=await working), workers)
     except asyncio.CancelledError:  # by `renew`, or because the worker stops
         await ask(workers.Renew, renewal)  # lets the other slots stop to wait, or they would be given this attempt
-        await ask(workers.Release, pb.ReleaseRequest(token=token))
+        await report(workers.Release, pb.ReleaseRequest(token=token), workers)
     except Exception as error:
-        failure = op.Error(code=type(error).__name__, message=str(error))
-        await ask(workers.Fail, pb.FailRequest(token=token, error=failure, final=isinstance(error, ValueError)))
+        if working.exception() is not error:
+            raise  # the report's
+        await report(workers.Fail, failure(token, type(error).__name__, error, isinstance(error, ValueError)), workers)
     finally:
         renewing.cancel()
 
@@ -60,16 +82,25 @@ async def serve(workers):
     wanted = pb.AcquireRequest(worker_id="worker.py", kinds=["count-words"], request_id=str(uuid.uuid4()))
     while not asyncio.current_task().cancelling():
         try:
-            for attempt in (await ask(workers.Acquire, wanted)).attempts:
+            acquired = await ask(workers.Acquire, wanted)
+            wanted.request_id = str(uuid.uuid4())  # or an attempt that cannot be reported would come again
+            for attempt in acquired.attempts:
                 await perform(attempt, workers)
         except grpc.aio.AioRpcError as error:
             print(error.code().name, error.details(), file=sys.stderr, flush=True)
             await asyncio.sleep(1)
 
 
-async def main(address):
+def connect(address):
+    scheme, _, target = address.rpartition("://")
+    tls = grpc.ssl_channel_credentials() if scheme == "https" else None
     # To be back well within a lease: gRPC by itself pauses for up to two minutes.
-    async with grpc.aio.insecure_channel(address, [("grpc.max_reconnect_backoff_ms", 5_000)]) as channel, asyncio.TaskGroup() as group:
+    options = [("grpc.max_reconnect_backoff_ms", 5_000)]
+    return grpc.aio.secure_channel(target, tls, options) if tls else grpc.aio.insecure_channel(target, options)
+
+
+async def main(address):
+    async with connect(address) as channel, asyncio.TaskGroup() as group:
         slots = [group.create_task(serve(workers_pb2_grpc.WorkersStub(channel))) for _ in range(4)]
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, lambda: [slot.cancel() for slot in slots])
 

@@ -31,6 +31,7 @@ DEADLINE = 100  # seconds for anything to happen: Java may take many to begin
 LEASE = 30  # seconds: longer than a server is away, and a program needs to connect again
 SLOW = b"one two three\n" * 15  # three seconds of work
 MOST_LINES = 60  # of a worker
+MOST_LINES_OF_A_WATCH = 15
 SLOWER = "one two three\n" * 30
 
 
@@ -153,8 +154,16 @@ class Server:
         raise AssertionError(f"{name} ended without progress")
 
 
+def exactly(source, size):
+    """So many bytes, or fewer at the end of the connection."""
+    data = b""
+    while len(data) < size and (more := source.recv(size - len(data))):
+        data += more
+    return data
+
+
 class Gate:
-    """A port that passes connections on to the server."""
+    """A port that passes connections of HTTP/2 on to the server."""
 
     def __init__(self, server):
         self.server = server
@@ -164,6 +173,8 @@ class Gate:
         self.knocks = 0
         self.held = False
         self.open = set()
+        self.begun = []  # (connection to the client, stream) of each response, the latest last
+        self.sent = bytearray()  # what clients have sent
         threading.Thread(target=self._accept, daemon=True).start()
 
     def knock(self, act):
@@ -187,6 +198,18 @@ class Gate:
             self.open.clear()
             self.held = False
 
+    def reset(self):
+        """Ends the latest stream as proxies do: by RST_STREAM with the code CANCEL."""
+        with self.changed:
+            near, stream = self.begun[-1]
+            near.sendall(b"\0\0\4\3\0" + stream + b"\0\0\0\x08")
+
+    def request_ids(self):
+        """The `request_id` of each Acquire that was sent: the field after `kinds`."""
+        with self.changed:
+            found = re.findall(rb"(?s)\x0bcount-words\x32(.)(?=(.{255}))", self.sent + bytes(255))
+            return {after[: size[0]] for size, after in found}
+
     def _accept(self):
         while True:
             near, _ = self.listener.accept()
@@ -200,23 +223,38 @@ class Gate:
                 continue
             with self.changed:
                 self.open |= {near, far}
-            threading.Thread(target=self._pass, args=(near, far, False), daemon=True).start()
-            threading.Thread(target=self._pass, args=(far, near, True), daemon=True).start()
+            threading.Thread(target=self._pass, args=(near, far), daemon=True).start()
+            threading.Thread(target=self._pass_back, args=(far, near), daemon=True).start()
 
-    def _pass(self, source, sink, holds):
+    def _pass(self, near, far):
         try:
-            while data := source.recv(65536):
+            while data := near.recv(65536):
                 with self.changed:
-                    if holds and self.held:
+                    self.sent += data
+                far.sendall(data)
+        except OSError:
+            pass
+        shut(near)
+        shut(far)
+
+    def _pass_back(self, far, near):
+        """Frame by frame, so that `reset` can send one between two others."""
+        try:
+            while len(head := exactly(far, 9)) == 9:
+                rest = exactly(far, int.from_bytes(head[:3], "big"))
+                with self.changed:
+                    if self.held:
                         return  # the rest is lost; `cut` ends the connection
-                sink.sendall(data)
+                    if head[3] == 1:  # HEADERS
+                        self.begun.append((near, head[5:]))
+                    near.sendall(head + rest)
         except OSError:
             pass
         with self.changed:
-            if holds and self.held:
+            if self.held:
                 return
-        shut(source)
-        shut(sink)
+        shut(far)
+        shut(near)
 
 
 def shut(connection):
@@ -288,6 +326,35 @@ def watch_through_kills(server, example, name):
     assert sorted(history) == ["FINISHED", "LOG", "STARTED", "SUBMITTED"], history
     case("watches through kills of the server: each revision once and in order; the attempt goes on; the result")
     return worker
+
+
+def watch_through_resets(server, example):
+    name = server.submit(SLOW)
+    watcher = example.client("watch", name)
+    watcher.expect("1 QUEUED")
+    watcher.expect("2 RUNNING")
+    example.clients.reset()
+    watcher.expect("3 SUCCEEDED")
+    assert watcher.succeeds() == []
+    case("watches through a stream that a proxy resets with CANCEL")
+
+
+def refused_reports(server, example):
+    """Of an error and a result that are too large, for inputs that recipes.sh adds to the work."""
+    long = server.done(server.submit(b"long", max_attempts=1))
+    assert long["state"] == "STATE_FAILED" and long["error"]["message"].startswith("long long"), long
+    large = server.done(server.submit(b"large", max_attempts=3))
+    assert (large["state"], large["attempt"]) == ("STATE_FAILED", 1), large
+    assert "at most 4194304 bytes" in large["error"]["message"], large
+    case("an error and a result that are too large: the operation fails for this reason")
+
+
+def names_anew(server, example):
+    before = example.workers.request_ids()
+    for _ in range(3):
+        server.done(server.submit(b"one"))
+    until("another request_id after each attempt", lambda: len(example.workers.request_ids() - before) >= 3)
+    case("each Acquire after an attempt has another request_id, so an attempt that could not be reported does not come again")
 
 
 def acquire_again(server, example):
@@ -376,7 +443,7 @@ def inputs(server, example):
 
 
 def quotes():
-    """What the page of the language shows of the example stands there, letter for letter."""
+    """What the page of the language shows of the example stands there, letter for letter; `no_run` is of no example."""
     root, language = Path(os.environ["ROOT"]), os.environ["EXAMPLE"]
     shown = re.findall(r"```(?!sh\n)\w+\n(.*?)```", (root / f"docs/clients/{language}.md").read_text(), re.DOTALL)
     sources = [path.read_text() for path in Path().rglob("*.*") if path.suffix in (".py", ".go", ".mjs", ".java")]
@@ -384,9 +451,11 @@ def quotes():
 
 
 def measure():
-    """A right worker is short, or the protocol is to be made better."""
+    """A right worker is short, or the protocol is to be made better; and so is a right watch."""
     of_worker, _ = lines.count(Path(), os.environ["EXAMPLE"])
     assert of_worker <= MOST_LINES, f"the worker has {of_worker} lines, and may have {MOST_LINES}"
+    of_watch = lines.count_watch(Path(), os.environ["EXAMPLE"])
+    assert of_watch <= MOST_LINES_OF_A_WATCH, f"the watch has {of_watch} lines, and may have {MOST_LINES_OF_A_WATCH}"
 
 
 def main():
@@ -398,6 +467,9 @@ def main():
         try:
             name = submit_again(server, example)
             worker = watch_through_kills(server, example, name)
+            watch_through_resets(server, example)
+            names_anew(server, example)
+            refused_reports(server, example)
             acquire_again(server, example)
             report_again(server, example)
             late, failed = report_too_late(server, example)

@@ -15,9 +15,9 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
+	example "longrun.example"
 	pb "longrun.example/longrunv1"
 )
 
@@ -36,9 +36,10 @@ func (c client) submit(ctx context.Context, key, text string) (string, error) {
 }
 
 // watch calls seen for each transition once and in order, to the last one, whatever becomes of connections and servers.
-func (c client) watch(ctx context.Context, name string, seen func(*pb.Event)) error {
-	for after := int64(0); ; time.Sleep(time.Second) {
-		messages, err := c.WatchOperation(ctx, &pb.WatchOperationRequest{Name: name, AfterRevision: &after})
+func (c client) watch(ctx context.Context, name string, seen func(*pb.Event)) (err error) {
+	for after := int64(0); resumes(ctx, err); {
+		var messages grpc.ServerStreamingClient[pb.WatchOperationResponse]
+		messages, err = c.WatchOperation(ctx, &pb.WatchOperationRequest{Name: name, AfterRevision: &after})
 		for message := new(pb.WatchOperationResponse); err == nil; message, err = messages.Recv() {
 			if after = max(after, message.Revision); message.Event != nil {
 				seen(message.Event)
@@ -47,10 +48,8 @@ func (c client) watch(ctx context.Context, name string, seen func(*pb.Event)) er
 				return nil
 			}
 		}
-		if err != io.EOF && !cut(err) {
-			return err
-		}
 	}
+	return err
 }
 
 // cancel asks for the operation to be stopped. A watch tells when it has.
@@ -61,31 +60,33 @@ func (c client) cancel(ctx context.Context, name string) error {
 
 // result returns the bytes of the result. What broke off goes on where it was.
 func (c client) result(ctx context.Context, name string) (data []byte, err error) {
-	for ; ; time.Sleep(time.Second) {
-		chunks, err := c.ReadResult(ctx, &pb.ReadResultRequest{Name: name, OffsetBytes: int64(len(data))})
-		for err == nil {
-			var chunk *pb.ReadResultResponse
-			chunk, err = chunks.Recv()
-			data = append(data, chunk.GetData()...)
+	for resumes(ctx, err) {
+		var chunks grpc.ServerStreamingClient[pb.ReadResultResponse]
+		chunks, err = c.ReadResult(ctx, &pb.ReadResultRequest{Name: name, OffsetBytes: int64(len(data))})
+		for chunk := new(pb.ReadResultResponse); err == nil; chunk, err = chunks.Recv() {
+			data = append(data, chunk.Data...)
 		}
 		if err == io.EOF {
 			return data, nil
 		}
-		if !cut(err) {
-			return nil, err
-		}
 	}
+	return nil, err
 }
 
-// cut tells whether the server, a proxy or the network has cut a stream.
-func cut(err error) bool {
-	code := status.Code(err)
-	return code == codes.Unavailable || code == codes.Internal || code == codes.Unknown
+// resumes tells, after a pause, whether to call again for a stream that the server, a proxy or the network has cut.
+func resumes(ctx context.Context, err error) bool {
+	switch status.Code(err) {
+	case codes.OK: // not called yet
+		return true
+	case codes.Unavailable, codes.Internal, codes.Unknown, codes.Canceled: // Unknown: also io.EOF
+		time.Sleep(time.Second)
+		return ctx.Err() == nil
+	}
+	return false
 }
 
 func run(ctx context.Context, address, command string, arguments ...string) error {
-	connection, err := grpc.NewClient(address,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	connection, err := example.Dial(address,
 		grpc.WithDefaultServiceConfig(again),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second}))
 	if err != nil {

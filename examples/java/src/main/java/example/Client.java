@@ -1,6 +1,7 @@
 package example;
 
 import com.google.protobuf.ByteString;
+import io.grpc.Context;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.util.Set;
@@ -10,8 +11,11 @@ import longrun.v1.OperationsGrpc.OperationsBlockingStub;
 
 /** A client: submits a text, watches what becomes of it, cancels it, fetches the result. */
 public final class Client {
-  /** How a stream ends that the server, a proxy or the network has cut. */
-  static final Set<Status.Code> CUT = Set.of(Status.Code.UNAVAILABLE, Status.Code.INTERNAL, Status.Code.UNKNOWN);
+  /** Whether the server, a proxy or the network has cut a stream: not its own context. */
+  static boolean isCut(StatusRuntimeException error) {
+    var codes = Set.of(Status.Code.UNAVAILABLE, Status.Code.INTERNAL, Status.Code.UNKNOWN, Status.Code.CANCELLED);
+    return codes.contains(error.getStatus().getCode()) && !Context.current().isCancelled();
+  }
 
   /** Submits under a key of the caller's own: however often it is called, there is one operation. */
   static String submit(OperationsBlockingStub operations, String key, String text) {
@@ -31,25 +35,27 @@ public final class Client {
           done = message.getOperation().getDone();
         }
       } catch (StatusRuntimeException error) {
-        if (!CUT.contains(error.getStatus().getCode())) throw error;
+        if (!isCut(error)) throw error;
       }
     }
   }
 
   /** Asks for the operation to be stopped. A watch tells when it has. */
   static void cancel(OperationsBlockingStub operations, String name) {
-    operations.cancelOperation(CancelOperationRequest.newBuilder().setName(name).setReason("the client wants no more of it").build());
+    var request = CancelOperationRequest.newBuilder().setName(name).setReason("the client wants no more of it");
+    operations.cancelOperation(request.build());
   }
 
   /** The bytes of the result. What broke off goes on where it was. */
   static ByteString result(OperationsBlockingStub operations, String name) throws InterruptedException {
     for (var data = ByteString.EMPTY; ; Thread.sleep(1000)) {
       try {
-        var chunks = operations.readResult(ReadResultRequest.newBuilder().setName(name).setOffsetBytes(data.size()).build());
+        var request = ReadResultRequest.newBuilder().setName(name).setOffsetBytes(data.size());
+        var chunks = operations.readResult(request.build());
         while (chunks.hasNext()) data = data.concat(chunks.next().getData());
         return data;
       } catch (StatusRuntimeException error) {
-        if (!CUT.contains(error.getStatus().getCode())) throw error;
+        if (!isCut(error)) throw error;
       }
     }
   }
