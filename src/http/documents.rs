@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
@@ -23,8 +24,18 @@ pub(super) type Answer = Result<Response, Problem>;
 
 /// A JSON document.
 pub(super) fn json(status: StatusCode, document: &Value) -> Response {
+    json_text(status, text(document))
+}
+
+/// The text of a document.
+pub(super) fn text(document: &Value) -> Bytes {
+    format!("{document}\n").into()
+}
+
+/// The answer with a document's text.
+pub(super) fn json_text(status: StatusCode, text: Bytes) -> Response {
     let content_type = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
-    (status, content_type, format!("{document}\n")).into_response()
+    (status, content_type, text).into_response()
 }
 
 /// The JSON form of a message, which is an object.

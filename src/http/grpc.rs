@@ -14,7 +14,6 @@ use super::cors::{self, Page};
 use super::problem::{self, Problem};
 use super::{Http, HttpOptions, body};
 use crate::service::{Reason, Service, ServiceError};
-use crate::wire::encodings::Encodings;
 use crate::wire::google;
 
 /// The framing of a request's messages, which are protobuf; other codecs are not served.
@@ -61,11 +60,7 @@ pub struct Gate(Arc<Http>);
 impl Gate {
     /// A gate for the same service and options as those of [`router`](super::router).
     pub fn new(service: Service, options: HttpOptions) -> Self {
-        Self(Arc::new(Http {
-            service,
-            options: Arc::new(options),
-            encodings: Encodings::default(),
-        }))
+        Self(Arc::new(Http::new(service, options)))
     }
 
     /// Whether this is a plain gRPC call, which bypasses [`Gate::answer`], because browsers cannot send one.

@@ -5,7 +5,7 @@
 //!
 //! Read next: `routes` for the routes, `call` for a request as handlers see it, `documents` for the responses.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -93,11 +93,20 @@ struct Http {
     service: Service,
     options: Arc<HttpOptions>,
     encodings: Encodings<events::Key>,
+    /// The OpenAPI document, once it was asked for.
+    description: Arc<OnceLock<Bytes>>,
+}
+
+impl Http {
+    fn new(service: Service, options: HttpOptions) -> Self {
+        let (encodings, description) = (Encodings::default(), Arc::default());
+        Self { service, options: Arc::new(options), encodings, description }
+    }
 }
 
 /// The routes, and a fallback for all other requests, which handles gRPC calls.
 pub fn router(service: Service, options: HttpOptions) -> Router {
-    let http = Http { service, options: Arc::new(options), encodings: Encodings::default() };
+    let http = Http::new(service, options);
     let mut router = Router::new();
     for (pattern, resource) in Resource::all(routes::served()) {
         router = router.route(&pattern, resource.served());

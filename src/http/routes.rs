@@ -95,7 +95,7 @@ fn description() -> Route {
         &json!({"type": "object", "required": ["openapi"]}),
     );
     Route::new("get", "/openapi.json", "getDescription", "This document", |call, _| {
-        Box::pin(openapi::get(call, all()))
+        Box::pin(openapi::get(call, all))
     })
     .answers(answers)
     .refuses(&ANY)

@@ -16,7 +16,6 @@ use super::arrival::Arrival;
 use super::problem::{self, Problem};
 use super::{Http, HttpOptions, dialect};
 use crate::service::{Reason, Service, ServiceError};
-use crate::wire::encodings::Encodings;
 
 /// The longest path and query, in bytes: room for a list's filter, and for signed URLs behind relays.
 const MAX_TARGET_BYTES: usize = 16 << 10;
@@ -65,10 +64,7 @@ pub struct Screen {
 impl Screen {
     /// A check for the same service and options as those of [`router`](super::router).
     pub fn new(hosts: Hosts, service: Service, options: HttpOptions) -> Self {
-        Self {
-            hosts,
-            http: Http { service, options: Arc::new(options), encodings: Encodings::default() },
-        }
+        Self { hosts, http: Http::new(service, options) }
     }
 
     /// The refusal of a request; `None` if the request may go on.

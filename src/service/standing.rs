@@ -76,6 +76,8 @@ impl Service {
         caller: &Caller,
     ) -> Result<(Vec<KindRecord>, usize), ServiceError> {
         caller.may(Action::List)?;
+        // It lists the oldest operation of each kind.
+        let _turn = self.turns.take(&caller.tenant).await;
         let mut kinds = self.engine.kinds(&caller.tenant, &self.engine.other_workers().await);
         let total = kinds.len();
         kinds.truncate(MAX_LISTED);

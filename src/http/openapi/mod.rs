@@ -34,14 +34,21 @@ their names in the protos as well, and whole numbers may be strings. `docs/http.
 examples.";
 
 /// `GET /openapi.json`.
-pub(super) async fn get(mut call: Call, routes: Vec<Route>) -> Answer {
+pub(super) async fn get(mut call: Call, routes: fn() -> Vec<Route>) -> Answer {
     call.finish_query().check()?;
-    let url = call.http.options.public_url.as_deref().unwrap_or("/");
-    let document = document(url, &routes).map_err(|error| {
-        tracing::error!(%error, "the OpenAPI document cannot be made");
-        Problem::from(ServiceError::new(Reason::Internal, "the document cannot be made"))
-    })?;
-    Ok(documents::json(StatusCode::OK, &document))
+    let kept = &call.http.description;
+    let text = match kept.get() {
+        Some(text) => text.clone(),
+        None => {
+            let url = call.http.options.public_url.as_deref().unwrap_or("/");
+            let document = document(url, &routes()).map_err(|error| {
+                tracing::error!(%error, "the OpenAPI document cannot be made");
+                Problem::from(ServiceError::new(Reason::Internal, "the document cannot be made"))
+            })?;
+            kept.get_or_init(|| documents::text(&document)).clone()
+        }
+    };
+    Ok(documents::json_text(StatusCode::OK, text))
 }
 
 /// The document of a server at `url` with these routes.
