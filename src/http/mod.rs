@@ -50,6 +50,7 @@ mod query;
 mod range;
 mod relay;
 mod replay;
+mod resource;
 mod result;
 mod route;
 mod routes;
@@ -66,7 +67,7 @@ pub use grpc::Gate;
 use grpc::Protocol;
 pub(crate) use links::Links;
 use problem::Problem;
-use route::Resource;
+use resource::Resource;
 pub use screen::{Hosts, Screen};
 
 /// The options of the interface.

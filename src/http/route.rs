@@ -4,33 +4,26 @@
 //! A handler sees only parameters that its route declares: other query parameters are refused, and header fields that
 //! are parameters of other routes are removed.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::response::IntoResponse as _;
-use axum::routing::{MethodRouter, any};
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
 
 use super::Http;
 use super::body;
-use super::call::{Call, caller, segments};
+use super::call::{Call, caller};
 use super::documents::Answer;
-use super::google;
 use super::openapi::answers::Answers;
 use super::openapi::parameters;
-use super::problem::Problem;
-use super::query::{self, Parameters};
+use super::query::Parameters;
 use crate::metrics;
 use crate::service::Reason::{
     self, HostRefused, InvalidArgument, OriginRefused, RouteNotFound, UriTooLong,
 };
 use crate::service::{Action, access};
-use crate::spans::PathTemplate;
 
 pub(super) type Handler = fn(Call, Body) -> BoxFuture<'static, Answer>;
 
@@ -46,7 +39,7 @@ pub(super) struct Route {
     /// The name in generated clients.
     id: String,
     /// The name in metrics; the same with a tenant in the path.
-    label: Option<metrics::Route>,
+    pub(super) label: Option<metrics::Route>,
     summary: &'static str,
     parameters: Vec<&'static str>,
     body: Option<Value>,
@@ -55,7 +48,7 @@ pub(super) struct Route {
     refusals: Vec<Reason>,
     ignores_query: bool,
     /// Whether it serves Google's client libraries: with errors in their form, and ignoring their system parameters.
-    is_googles: bool,
+    pub(super) is_googles: bool,
 }
 
 /// The suffix of the names of routes with a tenant.
@@ -181,18 +174,18 @@ impl Route {
     }
 
     /// The text after the colon of the last segment, which the router's patterns cannot express.
-    fn verb(&self) -> Option<&str> {
+    pub(super) fn verb(&self) -> Option<&str> {
         self.path.rsplit('/').next()?.split_once(':').map(|(_, verb)| verb)
     }
 
     /// The name of the placeholder at the beginning of the last segment; empty if it has none.
-    fn last_place(&self) -> &str {
+    pub(super) fn last_place(&self) -> &str {
         let last = self.path.rsplit('/').next().unwrap_or_default();
         last.strip_prefix('{').and_then(|last| last.split('}').next()).unwrap_or_default()
     }
 
     /// The router's pattern, which a resource's verbs share with the resource itself.
-    fn pattern(&self) -> String {
+    pub(super) fn pattern(&self) -> String {
         match self.path.rsplit_once('/') {
             Some((parent, last)) if last.starts_with('{') => format!("{parent}/{{target}}"),
             _ => self.path.clone(),
@@ -206,7 +199,7 @@ impl Route {
         }
     }
 
-    async fn call(
+    pub(super) async fn call(
         &self,
         http: &Http,
         mut parts: Parts,
@@ -287,85 +280,6 @@ fn capitalised(id: &str) -> String {
     first.to_ascii_uppercase() + rest
 }
 
-/// The routes that share a pattern of the router.
-pub(super) struct Resource(Vec<Route>);
-
-impl Resource {
-    /// Groups `routes` by pattern.
-    pub(super) fn all(routes: Vec<Route>) -> BTreeMap<String, Self> {
-        let mut all = BTreeMap::new();
-        for route in routes {
-            all.entry(route.pattern()).or_insert_with(|| Self(Vec::new())).0.push(route);
-        }
-        all
-    }
-
-    pub(super) fn served(self) -> MethodRouter<Http> {
-        let resource = Arc::new(self);
-        any(move |State(http): State<Http>, request: Request| async move {
-            let answer = resource.serve(&http, request).await;
-            answer.unwrap_or_else(|problem| problem.into_response())
-        })
-    }
-
-    async fn serve(&self, http: &Http, request: Request) -> Answer {
-        let (mut parts, body) = request.into_parts();
-        let mut places = segments(&mut parts, http).await?;
-        if places.iter().any(|(_, value)| value.is_empty()) {
-            // Handlers take a missing place for a route without it.
-            return Err(Problem::no_route(parts.uri.path()));
-        }
-        let mut verb = None;
-        for (name, value) in &mut places {
-            if name == "target" {
-                // No id, kind or token contains a colon.
-                if let Some((id, after)) = value.split_once(':') {
-                    (verb, *value) = (Some(after.to_owned()), id.to_owned());
-                }
-                let place = self.0.first().map_or("", Route::last_place);
-                place.clone_into(name);
-            }
-        }
-        let here = self.0.iter().filter(|route| route.verb() == verb.as_deref());
-        let here: Vec<&Route> = here.collect();
-        if here.is_empty() {
-            return Err(Problem::no_route(parts.uri.path()));
-        }
-        if parts.method == Method::OPTIONS {
-            return Ok(super::options(allow(&here)));
-        }
-        let asked = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
-        let of_method =
-            here.iter().filter(|route| asked.as_str().eq_ignore_ascii_case(route.method));
-        // At most two, one of which serves Google's client libraries.
-        let is_of_google = query::is_of_google(&parts.uri);
-        let route = of_method.max_by_key(|route| route.is_googles == is_of_google);
-        let Some(route) = route else {
-            return Err(Problem::not_allowed(&parts.method, allow(&here)));
-        };
-        let mut response = match route.call(http, parts, places, body).await {
-            Err(problem) if route.is_googles => google::refused(problem),
-            answer => answer.unwrap_or_else(|problem| problem.into_response()),
-        };
-        if let Some(label) = route.label {
-            response.extensions_mut().insert(label);
-        }
-        if !http.service.spans().are_off() {
-            response.extensions_mut().insert(PathTemplate(route.path.clone()));
-        }
-        Ok(response)
-    }
-}
-
-/// The methods of routes that share a path.
-fn allow(routes: &[&Route]) -> HeaderValue {
-    let has = |method: &str| routes.iter().any(|route| route.method == method);
-    let methods = [("get", "GET,HEAD,"), ("post", "POST,"), ("delete", "DELETE,")];
-    let methods = methods.into_iter().filter(|(method, _)| has(method)).map(|(_, names)| names);
-    let methods = methods.collect::<String>() + "OPTIONS";
-    HeaderValue::try_from(methods).unwrap_or_else(|_| HeaderValue::from_static("OPTIONS"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -389,20 +303,5 @@ mod tests {
             }
             assert!(declared.insert((route.path.clone(), route.method)), "{} twice", route.path);
         }
-    }
-
-    #[test]
-    fn the_methods_of_a_path_are_those_of_its_routes() {
-        let all = Resource::all(routes::all());
-        let of = |pattern: &str, verb: Option<&str>| {
-            let routes = &all[pattern].0;
-            allow(&routes.iter().filter(|route| route.verb() == verb).collect::<Vec<_>>())
-        };
-        assert_eq!(of("/v1/operations", None), "GET,HEAD,POST,OPTIONS");
-        assert_eq!(of("/v1/operations/{target}", None), "GET,HEAD,DELETE,OPTIONS");
-        assert_eq!(of("/v1/operations/{target}", Some("retry")), "POST,OPTIONS");
-        assert_eq!(of("/v1/kinds/{kind}/operations", None), "POST,OPTIONS");
-        assert_eq!(of("/v1/kinds/{target}", Some("acquire")), "POST,OPTIONS");
-        assert_eq!(of("/v1/attempts/{target}", None), "GET,HEAD,OPTIONS");
     }
 }
