@@ -26,7 +26,17 @@ impl ByCertificate {
 impl Way for ByCertificate {
     async fn identify(&self, given: Given<'_>) -> Option<Result<Caller, ServiceError>> {
         let certificate = given.parts.extensions.get::<PeerCertificate>()?;
-        let known = self.callers.iter().find(|caller| certificate.has_name(&caller.name))?;
+        let known = self.callers.iter().find(|caller| certificate.has_name(&caller.name));
+        let Some(known) = known else {
+            // Names no configured caller: the client learns nothing but its own certificate's name.
+            let message = format!(
+                "no caller of this server has the certificate of this connection, {}",
+                certificate.shown_name()
+            );
+            let error = ServiceError::new(Reason::Unauthenticated, message);
+            // Other credentials of the request have their own error.
+            return given.token.is_none().then_some(Err(error));
+        };
         // A connection may outlive the certificate.
         if certificate.expires_at_seconds() < self.clock.now().to_unix().0 {
             let message = "the certificate of this connection has expired";

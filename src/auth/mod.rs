@@ -81,7 +81,8 @@ impl Authenticator {
         Self { ways: ways.into(), is_required: true, private: None }
     }
 
-    /// Makes callers the owners of what they submit: only they and admins see it.
+    /// Makes callers the owners of what they submit: only they and admins see it. A caller without a subject may not
+    /// submit.
     #[must_use]
     pub fn privately(self, secret: Secret) -> Self {
         Self { private: Some(secret), ..self }
@@ -89,12 +90,24 @@ impl Authenticator {
 
     /// The caller as an owner, if operations have owners.
     fn owning(&self, caller: Caller) -> Caller {
-        let (Some(secret), Some(subject)) = (&self.private, caller.subject()) else {
-            return caller;
-        };
-        let owner = Owner::of_subject(secret, &caller.tenant, subject);
+        let Some(secret) = &self.private else { return caller };
         let is_admin = caller.roles().has(Role::Admin);
-        caller.with_owner(if is_admin { owner.seeing_all() } else { owner })
+        let owner = |subject| {
+            let owner = Owner::of_subject(secret, &caller.tenant, subject);
+            if is_admin { owner.seeing_all() } else { owner }
+        };
+        match caller.subject() {
+            Some(subject) => {
+                let owner = owner(subject);
+                caller.with_owner(owner)
+            }
+            // The empty subject owns nothing, because such a caller may not submit.
+            None if is_admin => {
+                let owner = owner("");
+                caller.with_owner(owner).lacking_subject()
+            }
+            None => caller.lacking_subject(),
+        }
     }
 
     /// The caller of a request, if it can be found without waiting.

@@ -11,6 +11,8 @@ use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::Name;
 
+use crate::service::echo;
+
 /// The attribute of a name that is its common name (RFC 5280, appendix A.1).
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
@@ -93,6 +95,15 @@ impl PeerCertificate {
         let Names { common_name, dns, uris, emails, .. } = &*self.0;
         let mut all = common_name.iter().chain(dns).chain(uris).chain(emails);
         all.any(|own| own == name)
+    }
+
+    /// The name by which a text for people names the certificate: the first that it has, or else its fingerprint.
+    pub(super) fn shown_name(&self) -> String {
+        let Names { common_name, dns, uris, emails, fingerprint, .. } = &*self.0;
+        match common_name.iter().chain(dns).chain(uris).chain(emails).next() {
+            Some(name) => format!("named {}", echo(name)),
+            None => format!("with the fingerprint {fingerprint}"),
+        }
     }
 
     /// SHA-256 of the certificate in DER, in 64 hexadecimal digits, like `openssl x509 -fingerprint -sha256` without

@@ -10,6 +10,7 @@ use clap::error::ContextKind;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory as _};
 
+use super::variables::{exclude_each_other, read_words};
 use super::{Cli, Usage, refusal, table_examples};
 use crate::config::file::{self, Setting, TABLES};
 
@@ -57,8 +58,13 @@ pub(super) fn read(mut words: Vec<OsString>) -> anyhow::Result<Configured> {
     for setting in &config.settings {
         let arg = find(&command, setting).map_err(wrong)?;
         let flag = words_of(arg, setting).map_err(wrong)?;
-        let source = of_command.value_source(arg.get_id().as_str());
-        if matches!(source, None | Some(ValueSource::DefaultValue)) {
+        let is_given = |arg: &Arg| {
+            let source = of_command.value_source(arg.get_id().as_str());
+            !matches!(source, None | Some(ValueSource::DefaultValue))
+        };
+        // A flag or a variable also wins over a setting that excludes it.
+        let is_outdone = |other: &Arg| exclude_each_other(&command, arg, other) && is_given(other);
+        if !is_given(arg) && !command.get_arguments().any(is_outdone) {
             flags.extend(flag);
         }
     }
@@ -71,23 +77,6 @@ pub(super) fn read(mut words: Vec<OsString>) -> anyhow::Result<Configured> {
             None => error.into(),
         }),
     }
-}
-
-fn read_words(words: &[OsString]) -> Result<ArgMatches, clap::Error> {
-    discreet().try_get_matches_from(words).map_err(|error| {
-        let mut root = Cli::command();
-        root.build();
-        refusal::with_example(error, &root, words)
-    })
-}
-
-/// The command line, whose help shows no values of variables, because many can hold a password: of a store, a URL or a
-/// command.
-fn discreet() -> Command {
-    fn hide(command: Command) -> Command {
-        command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(hide)
-    }
-    hide(Cli::command())
 }
 
 /// Reads the file. Relative paths in it are relative to its folder.

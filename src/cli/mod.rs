@@ -59,6 +59,7 @@ mod table;
 mod table_examples;
 mod text;
 mod top;
+mod variables;
 mod wait;
 mod watch;
 mod watch_many;

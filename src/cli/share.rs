@@ -67,13 +67,26 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         return Ok(Exit::Ok);
     }
     out.line(&made.url)?;
-    let id = made.share.map(|share| share.share_id).unwrap_or_default();
-    let for_how_long = text::duration(args.ttl);
+    let share = made.share.unwrap_or_default();
+    let id = &share.share_id;
+    let valid = match lifetime(&share).filter(|lifetime| *lifetime < args.ttl) {
+        Some(left) => format!("valid for {}, until the operation is deleted", text::duration(left)),
+        None => {
+            let most = text::duration(args.ttl);
+            format!("valid for at most {most}, and not longer than the operation is kept")
+        }
+    };
     out.note(&format!(
-        "valid for {for_how_long}; anyone with the URL can read the result; `longrun share {} --revoke {id}` revokes it",
+        "{valid}; anyone with the URL can read the result; `longrun share {} --revoke {id}` revokes it",
         args.name
     ));
     Ok(Exit::Ok)
+}
+
+/// For how long the share is valid.
+fn lifetime(share: &Share) -> Option<Duration> {
+    let begin = text::time(share.create_time.as_ref())?;
+    text::time(share.expire_time.as_ref())?.duration_since(begin).ok()
 }
 
 async fn list(name: &str, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {

@@ -7,17 +7,27 @@ use super::{ConfigError, ServeConfig};
 impl ServeConfig {
     /// Refuses addresses that other machines can reach if callers need no credentials.
     pub(super) fn check_exposure(&self, is_asked: bool) -> Result<(), ConfigError> {
+        match self.exposed_to_all(is_asked) {
+            Some((flag, address)) if !self.listen.insecure => {
+                Err(ConfigError::Exposed { flag, address })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The address, with its flag, that other machines can reach and that accepts callers without credentials or a
+    /// certificate.
+    pub fn open_address(&self) -> Option<(&'static str, SocketAddr)> {
+        self.exposed_to_all(self.must_callers_be_known())
+    }
+
+    fn exposed_to_all(&self, is_asked: bool) -> Option<(&'static str, SocketAddr)> {
         let plain = (!self.listen.no_plain).then_some(("--listen", self.listen.addr));
         // TLS alone admits every caller.
         let open = self.tls.listen.filter(|_| !self.tls.asks_who_calls());
         let open = open.map(|address| ("--tls-listen", address));
         let is_exposed = |(_, address): &(_, SocketAddr)| !address.ip().is_loopback();
-        match plain.into_iter().chain(open).find(is_exposed) {
-            Some((flag, address)) if !self.listen.insecure && !is_asked => {
-                Err(ConfigError::Exposed { flag, address })
-            }
-            _ => Ok(()),
-        }
+        plain.into_iter().chain(open).find(is_exposed).filter(|_| !is_asked)
     }
 }
 

@@ -24,7 +24,7 @@ mod workers;
 use gate::caller;
 pub use reflection::Reflection;
 pub use services::{Call, Services};
-pub use status::explain;
+pub use status::{explain, refused_by_limit};
 
 /// The response to a unary call, compressed if that pays. Compression costs at least about 100 µs, as much as a whole
 /// call; from 4 KiB on it costs less than 50 µs for each KiB saved.

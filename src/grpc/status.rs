@@ -8,8 +8,11 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::service::{Reason, ServiceError};
+use crate::service::{Reason, RefusedByLimit, ServiceError};
 use crate::wire::google;
+
+/// The code of `RESOURCE_EXHAUSTED` in `grpc-status`.
+const EXHAUSTED: &str = "8";
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "longrun";
@@ -74,6 +77,16 @@ pub fn explain(headers: &mut HeaderMap) {
         // If the status does not fit into a header, the bare one stays.
         let _ = explained(&bare).add_header(headers);
     }
+}
+
+/// The mark of a response whose status says that a limit refused the call.
+pub fn refused_by_limit(headers: &HeaderMap) -> Option<RefusedByLimit> {
+    headers.get("grpc-status").filter(|code| **code == EXHAUSTED)?;
+    let status = Status::from_header_map(headers)?;
+    // The same code is that of messages that are too large.
+    let info = status.get_details_error_info()?;
+    let is_limits = info.reason == Reason::ResourceExhausted.as_str();
+    is_limits.then(|| RefusedByLimit(status.message().to_owned()))
 }
 
 fn explained(bare: &Status) -> Status {

@@ -17,7 +17,7 @@ use crate::operation::{Operation, OperationId, StateName};
 use crate::proto::types::KnownTypes;
 use crate::proto::v1;
 use crate::service::{Document, MAX_WAIT, Reason, ServiceError};
-use crate::wire::encode;
+use crate::wire::{encode, shared};
 
 /// The result of a handler.
 pub(super) type Answer = Result<Response, Problem>;
@@ -61,11 +61,13 @@ pub(super) fn operation(
     links: &Links,
     document: &Document,
 ) -> Result<Value, Problem> {
-    let mut message = encode::operation(document);
-    if links.are_of_share() {
-        message = encode::shared(message);
-    }
-    located(types, links, document.operation.id(), &message)
+    located(types, links, document.operation.id(), &message(links, document))
+}
+
+/// The operation's message: without what a share hides, if the client names the operation by a share.
+pub(super) fn message(links: &Links, document: &Document) -> v1::Operation {
+    let message = encode::operation(document);
+    if links.are_of_share() { shared::operation(message) } else { message }
 }
 
 /// An operation's message with its location.
@@ -153,7 +155,8 @@ pub(super) fn header_value(url: &str) -> Result<HeaderValue, Problem> {
 /// The status document in the form of Microsoft's REST guidelines, which their pollers read.
 pub(super) fn status(call: &Call, document: &Document) -> Result<Value, Problem> {
     let (operation, id, links) = (&document.operation, document.operation.id(), call.links());
-    let mut from = object(call.types(), &encode::operation(&Document::basic(operation.clone())))?;
+    let message = message(&links, &Document::basic(operation.clone()));
+    let mut from = object(call.types(), &message)?;
     let mut take = |name: &str| from.remove(name);
     let state = operation.state_name();
     let mut status = Map::new();

@@ -31,7 +31,7 @@ use crate::service::{
     WatchOptions, WatchStream, parse_filter,
 };
 use crate::wire::encodings::Encodings;
-use crate::wire::{encode, size, streams};
+use crate::wire::{encode, shared, size, streams};
 
 /// `GET …/{id}/events`: a page of the history, or the transitions as a stream.
 pub(super) async fn of_operation(call: Call) -> Answer {
@@ -167,10 +167,8 @@ impl Writer {
         let location = self.links.operation(operation.operation.id());
         let mut message = streams::watch_message(message, cursor);
         if self.links.are_of_share() {
-            message.operation = message.operation.map(encode::shared);
-            if let Some(event) = &mut message.event {
-                event.worker_id = String::new();
-            }
+            message.operation = message.operation.map(shared::operation);
+            message.event = message.event.map(shared::event);
         }
         let data = documents::object(&self.types, &message)?;
         Ok(event_stream::event(name, id, &located(data.into(), Some(location))))

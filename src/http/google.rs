@@ -120,6 +120,7 @@ pub(super) fn refused(problem: Problem) -> Response {
         "details": details.unwrap_or_else(|| json!([])),
     }});
     let mut response = documents::json(status, &document);
+    problem.mark(&mut response);
     response.headers_mut().extend(problem.headers().clone());
     response
 }

@@ -16,7 +16,7 @@ use crate::config::relay::Mount;
 use crate::dialect::Refusal;
 use crate::proto::json::{JsonError, to_value};
 use crate::proto::v1;
-use crate::service::{Reason, ServiceError, Violations};
+use crate::service::{Reason, RefusedByLimit, ServiceError, Violations};
 
 /// A problem document. As a response it is a mark without a body, which [`render`] fills in, because only there the
 /// request is known.
@@ -106,6 +106,13 @@ impl Problem {
         self.0.error.as_ref()
     }
 
+    /// Marks the response for the audit log, if a limit refused the call.
+    pub(super) fn mark(&self, response: &mut Response) {
+        if let Some(refused) = self.error().and_then(RefusedByLimit::of) {
+            response.extensions_mut().insert(refused);
+        }
+    }
+
     /// The refusal, as a dialect's templates see it.
     pub(super) fn refusal(&self) -> Refusal<'_> {
         let text =
@@ -190,6 +197,7 @@ impl From<JsonError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = self.0.status.into_response();
+        self.mark(&mut response);
         response.extensions_mut().insert(self);
         response
     }

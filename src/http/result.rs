@@ -13,7 +13,6 @@ use super::problem::{Problem, upstream_reason};
 use super::{contents, replay};
 use crate::operation::{Operation, Outcome, State};
 use crate::service::{Document, OperationName, ServiceError, View};
-use crate::wire::encode;
 
 /// `GET …/{id}/result`: 202 until the operation is done; then the result (204 if there is none), or the problem with
 /// which it failed. A partial success returns its result, with the number of errors in a header; the operation has the
@@ -64,7 +63,7 @@ pub(super) async fn of(call: &Call, name: &OperationName, document: &Document) -
     let operation = &document.operation;
     let mut response = match &operation.life.state {
         State::Done { outcome: Outcome::Failed { .. } | Outcome::Cancelled { .. }, .. } => {
-            Problem::of_operation(&encode::operation(document)).into_response()
+            Problem::of_operation(&documents::message(&call.links(), document)).into_response()
         }
         State::Done { outcome, .. } => success(call, name, operation, outcome).await?,
         _ => {

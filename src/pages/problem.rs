@@ -7,7 +7,7 @@ use http::request::Parts;
 use serde::Serialize;
 
 use super::{Shared, assets, visit};
-use crate::service::{Reason, ServiceError};
+use crate::service::{Reason, RefusedByLimit, ServiceError};
 
 #[derive(Serialize)]
 struct Problem<'a> {
@@ -40,6 +40,9 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, error: ServiceError) -> Res
     // This fallback is not escaped, so it must not be the message.
     let html = html.unwrap_or_else(|_| error.reason.title().to_owned());
     let mut response = (status, Html(html)).into_response();
+    if let Some(refused) = RefusedByLimit::of(&error) {
+        response.extensions_mut().insert(refused);
+    }
     if let Some(after) = error.retry_after {
         response.headers_mut().insert(RETRY_AFTER, after.as_secs().max(1).into());
     }

@@ -38,6 +38,7 @@ impl Callers {
         let (tokens, token_keys) = Tokens::open(&config.tokens, Arc::clone(&clock)).await?.unzip();
         let is_asked = config.must_callers_be_known();
         let certificates = config.tls.callers.clone();
+        let open_address = config.open_address();
         let config = &config.callers;
         let secret = match config.secret_file.clone() {
             Some(path) => blocking(move || secret(&path)).await?,
@@ -80,6 +81,12 @@ impl Callers {
             if has_some {
                 tracing::warn!(
                     "the store has API keys, but callers need none: set --auth required"
+                );
+            }
+            if let Some((flag, address)) = open_address {
+                tracing::warn!(
+                    "every caller that can connect to {flag} {address} may do everything, because of --insecure: \
+                     set --auth required"
                 );
             }
             Authenticator::open()

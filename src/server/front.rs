@@ -12,6 +12,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
+use http::Uri;
 use http::request::Parts;
 use http_body_util::Either;
 use hyper::body::{Body as HttpBody, Bytes};
@@ -24,7 +25,7 @@ use crate::grpc::{self, Services};
 use crate::http::{Gate, Screen};
 use crate::metrics::{Begun, Metered, Meters, Route};
 use crate::pages::Pages;
-use crate::service::{ConnectionTenants, Identity, Service};
+use crate::service::{ConnectionTenants, Identity, RefusedByLimit, Service};
 use crate::spans::PathTemplate;
 use crate::telemetry;
 
@@ -51,10 +52,31 @@ enum Entered {
     Unknown(BoxFuture<'static, Routed>),
 }
 
-/// A response, finished or not.
-enum Routed {
+/// The caller and the call of a request, for the record of a limit's refusal.
+struct Asked {
+    identity: Identity,
+    uri: Uri,
+}
+
+/// A response, finished or not, to a request whose caller is known; the screen asks for none.
+struct Routed {
+    answer: Answering,
+    asked: Option<Box<Asked>>,
+}
+
+enum Answering {
     Grpc(grpc::Call),
     Http(Begun, BoxFuture<'static, Response>),
+}
+
+impl Asked {
+    /// Records the call if a limit refused it.
+    fn record(&self, response: &HttpResponse<AnswerBody>) {
+        let marked = response.extensions().get::<RefusedByLimit>().cloned();
+        if let Some(refused) = marked.or_else(|| grpc::refused_by_limit(response.headers())) {
+            self.identity.limited(&telemetry::without_tokens(self.uri.path()), &refused);
+        }
+    }
 }
 
 impl Front {
@@ -81,11 +103,11 @@ impl Front {
                 Entered::Routed(routed) => routed,
                 Entered::Unknown(routed) => routed.await,
             };
-            let mut response = match routed {
-                Routed::Grpc(call) => {
+            let mut response = match routed.answer {
+                Answering::Grpc(call) => {
                     call.answer().await.map(|body| Either::Left(body.within(traced)))
                 }
-                Routed::Http(mut begun, answer) => {
+                Answering::Http(mut begun, answer) => {
                     let response = answer.await;
                     let route = response.extensions().get::<Route>().copied();
                     meters.calls.answered(&mut begun, route, response.status());
@@ -97,6 +119,9 @@ impl Front {
                 }
             };
             grpc::explain(response.headers_mut());
+            if let Some(asked) = routed.asked {
+                asked.record(&response);
+            }
             telemetry::log_answer(response.status(), response.headers());
             response
         };
@@ -105,25 +130,28 @@ impl Front {
 
     fn enter(self: &Arc<Self>, mut parts: Parts, body: Body) -> Entered {
         if let Some(refusal) = self.screen.refusal(&parts) {
-            return Entered::Routed(self.over_http(ready(refusal)));
+            let answer = self.over_http(ready(refusal));
+            return Entered::Routed(Routed { answer, asked: None });
         }
         if let Some(pages) = self.pages_for(&parts) {
             pages.bring_credentials(&mut parts);
         }
         match self.authenticator.identify_at_once(&parts) {
-            Some(identity) => {
-                self.mark(&mut parts, identity);
-                Entered::Routed(self.route(parts, body))
-            }
+            Some(identity) => Entered::Routed(self.identified(parts, body, identity)),
             None => {
                 let front = Arc::clone(self);
                 Entered::Unknown(Box::pin(async move {
                     let identity = front.authenticator.identify(&parts).await;
-                    front.mark(&mut parts, identity);
-                    front.route(parts, body)
+                    front.identified(parts, body, identity)
                 }))
             }
         }
+    }
+
+    fn identified(&self, mut parts: Parts, body: Body, identity: Identity) -> Routed {
+        let asked = Asked { identity: identity.clone(), uri: parts.uri.clone() };
+        self.mark(&mut parts, identity);
+        Routed { answer: self.route(parts, body), asked: Some(Box::new(asked)) }
     }
 
     /// The pages, if the request is for one.
@@ -146,7 +174,7 @@ impl Front {
     }
 
     /// Passes the request to the interface of its path.
-    fn route(&self, parts: Parts, body: Body) -> Routed {
+    fn route(&self, parts: Parts, body: Body) -> Answering {
         if let Some(pages) = self.pages_for(&parts) {
             let answer = pages.answer(Request::from_parts(parts, body));
             return self.over_http(async move {
@@ -159,7 +187,7 @@ impl Front {
         let is_call = is_grpcs && Gate::is_open_to(&parts);
         let request = Request::from_parts(parts, body);
         if is_call {
-            return Routed::Grpc(self.grpc.call(request));
+            return Answering::Grpc(self.grpc.call(request));
         }
         if is_grpcs {
             let (gate, grpc) = (self.gate.clone(), self.grpc.clone());
@@ -176,7 +204,7 @@ impl Front {
         })
     }
 
-    fn over_http(&self, answer: impl Future<Output = Response> + Send + 'static) -> Routed {
-        Routed::Http(self.meters.calls.request(), Box::pin(answer))
+    fn over_http(&self, answer: impl Future<Output = Response> + Send + 'static) -> Answering {
+        Answering::Http(self.meters.calls.request(), Box::pin(answer))
     }
 }

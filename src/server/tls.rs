@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -46,6 +47,7 @@ struct Inner {
 impl Certificates {
     pub(super) async fn open(files: TlsFiles) -> anyhow::Result<Self> {
         let (digest, config) = load(files.clone()).await?;
+        warn_of_readers(&files.key).await;
         let inner = Inner {
             files,
             current: RwLock::new(Arc::new(config)),
@@ -62,6 +64,7 @@ impl Certificates {
         if digest == *served {
             return Ok(false);
         }
+        warn_of_readers(&self.0.files.key).await;
         *served = digest;
         *self.0.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(true)
@@ -92,6 +95,19 @@ impl Certificates {
 
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Warns of a private key that other users of the machine may read. It is no error, because many deployments mount keys
+/// for a group.
+async fn warn_of_readers(key: &Path) {
+    let Ok(metadata) = tokio::fs::metadata(key).await else { return };
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let key = key.display();
+        tracing::warn!(
+            "--tls-key {key} has mode {mode:04o}, so users other than its owner may use it: run chmod 600 on it"
+        );
     }
 }
 

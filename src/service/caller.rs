@@ -33,6 +33,9 @@ pub struct Caller {
     origin: Arc<Origin>,
     /// Whether the caller has shown credentials, if they are required.
     is_known: bool,
+    /// Whether operations belong to subjects and the credentials name none: the caller may not submit, because every
+    /// caller of the tenant sees an operation without an owner.
+    lacks_subject: bool,
 }
 
 impl Caller {
@@ -58,8 +61,20 @@ impl Caller {
         let scope = Scope::from(tenant.clone());
         let (kinds, subject, credential, origin) = (None, None, None, Arc::default());
         let (owner, shared) = (None, None);
-        let is_known = true;
-        Self { tenant, scope, owner, shared, roles, kinds, subject, credential, origin, is_known }
+        let (is_known, lacks_subject) = (true, false);
+        Self {
+            tenant,
+            scope,
+            owner,
+            shared,
+            roles,
+            kinds,
+            subject,
+            credential,
+            origin,
+            is_known,
+            lacks_subject,
+        }
     }
 
     /// The holder of a share: may read the operation, whatever its owner, and nothing else.
@@ -77,7 +92,13 @@ impl Caller {
     /// Sets the owner within the tenant.
     #[must_use]
     pub fn with_owner(self, owner: Owner) -> Self {
-        Self { owner: Some(owner), ..self }
+        Self { owner: Some(owner), lacks_subject: false, ..self }
+    }
+
+    /// Forbids to submit, because operations belong to subjects and the caller's credentials name none.
+    #[must_use]
+    pub fn lacking_subject(self) -> Self {
+        Self { lacks_subject: true, ..self }
     }
 
     /// Restricts the caller to these kinds.
@@ -149,6 +170,9 @@ impl Caller {
         if self.shared.is_some() && !matches!(action, Action::Inspect | Action::Read) {
             return false;
         }
+        if action == Action::Submit && self.lacks_subject {
+            return false;
+        }
         action == Action::Look || action.roles().iter().any(|role| self.roles.has(*role))
     }
 
@@ -159,6 +183,12 @@ impl Caller {
         }
         if !self.is_known {
             return Err(ServiceError::new(Reason::Unauthenticated, "there are no credentials"));
+        }
+        let has_role = action.roles().iter().any(|role| self.roles.has(*role));
+        if has_role && self.lacks_subject {
+            let message = "these credentials name no subject, and operations belong to the subject that submits them \
+                           (--private-operations): use a token with a subject (--jwt-subject-claim)";
+            return Err(ServiceError::new(Reason::PermissionDenied, message));
         }
         let needed: Vec<&str> = action.roles().iter().map(|role| role.as_str()).collect();
         let message = match needed.as_slice() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::access::Action;
-use super::audit::{self, Origin};
+use super::audit::{self, Origin, RefusedByLimit};
 use super::caller::Caller;
 use super::{Reason, ServiceError, echo};
 use crate::operation::{Role, TenantId};
@@ -43,6 +43,12 @@ impl Identity {
     #[must_use]
     pub fn refused(self, error: ServiceError) -> Self {
         Self { caller: Err(error), ..self }
+    }
+
+    /// Records that a limit refused the call `what` of this request.
+    pub fn limited(&self, what: &str, refused: &RefusedByLimit) {
+        let actor = self.caller.as_ref().ok().map(Caller::actor);
+        audit::limited(actor, &self.origin, what, &refused.0);
     }
 
     /// The caller, if it may take the action; without an action the route or rpc does not exist. `what` names the call

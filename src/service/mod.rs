@@ -59,7 +59,7 @@ pub use crate::engine::StoreHealth;
 pub use access::Action;
 pub use attempt_token::AttemptToken;
 pub use attempts::{Acquire, Acquired, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal};
-pub use audit::Origin;
+pub use audit::{Origin, RefusedByLimit};
 pub use batch_kind::batch_kind_rule;
 pub use batches::{ManySubmissions, ManySubmitted};
 pub use budget::Budget;

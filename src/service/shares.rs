@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::{KeyText, bytes_of_hex};
 use super::{Action, Caller, OperationName, Reason, Service, ServiceError, audit, echo};
 use crate::catalogue::{Catalogue, Change, Entry, Snapshot, Space};
-use crate::operation::{OperationId, TenantId, Timestamp};
+use crate::operation::{OperationId, State, TenantId, Timestamp};
 use crate::store::StoreError;
 
 /// The prefix of every token.
@@ -113,11 +113,16 @@ impl Service {
             ServiceError::new(Reason::Internal, "no token can be made")
         })?;
         let now = self.now();
+        // A done operation is deleted at this time at the latest.
+        let expires_at = match operation.life.state {
+            State::Done { purge_at, .. } => purge_at.min(now.after(ttl)),
+            _ => now.after(ttl),
+        };
         let share = Share {
             tenant: operation.submission.tenant.clone(),
             operation: operation.id(),
             created_at: now,
-            expires_at: now.after(ttl),
+            expires_at,
             created_by: caller.subject().unwrap_or_default().to_owned(),
             code: self.secret.code(PURPOSE, &[text.id().as_bytes(), &text.digest()]),
         };

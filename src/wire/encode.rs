@@ -20,21 +20,6 @@ use crate::proto::v1::submit_batch_result::Outcome as BatchOutcome;
 use crate::service::{Document, ServiceError, Submitted, echo};
 use crate::store::HistoryEntry;
 
-/// The operation as the holder of a share sees it: without its input, other operations, its worker and its submitter.
-pub fn shared(operation: v1::Operation) -> v1::Operation {
-    v1::Operation {
-        input: None,
-        idempotency_key: String::new(),
-        retry_of: String::new(),
-        parent: String::new(),
-        worker_id: String::new(),
-        trace_parent: String::new(),
-        trace_state: String::new(),
-        callback_url: String::new(),
-        ..operation
-    }
-}
-
 /// An operation with the contents of its document.
 pub fn operation(document: &Document) -> v1::Operation {
     let Document { operation, input, result, children: counts, waiting } = document;

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod limits;
 pub mod reports;
 mod settings;
+pub mod shared;
 pub mod shares;
 pub mod size;
 pub mod standing;

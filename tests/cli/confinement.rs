@@ -1,6 +1,7 @@
 //! Handlers with limits, as another user, in a directory of their own.
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -90,5 +91,20 @@ fn what_cannot_be_done_is_refused_at_the_start() {
         let refused = run(&["serve", "--store", "sqlite:never.db", flag, value]);
         assert_eq!(refused.status.code(), Some(2), "{flag} {value}");
         assert!(stderr(&refused).contains(reason), "{}", stderr(&refused));
+    }
+}
+
+#[test]
+fn a_directory_of_its_own_is_for_its_user_alone_whatever_the_umask() {
+    for umask in ["000", "022"] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = format!("sqlite:{}", directory.path().join("test.db").display());
+        let run = format!("umask {umask}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(run).arg(longrun(&[]).get_program());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+        command.args(["--handler-own-directory", "--handler", "mode=stat -c %a ."]);
+        let server = Server::spawned(command, directory);
+        assert_eq!(text(&end(&server, "mode")), "700", "umask {umask}");
     }
 }

@@ -92,6 +92,25 @@ fn written(path: &std::path::Path, text: &str) -> String {
     }
 }
 
+fn address(server: &Server) -> String {
+    server.url.strip_prefix("http://").unwrap().to_owned()
+}
+
+/// The response to a request.
+fn ask(address: &str, request: &str, fields: &str, body: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-request-id: r-7\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n{fields}\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
 #[test]
 fn who_did_what_and_who_was_refused_is_recorded() {
     let directory = tempfile::tempdir().unwrap();
@@ -102,20 +121,8 @@ fn who_did_what_and_who_was_refused_is_recorded() {
     command.arg("--bootstrap-key-file").arg(&first);
     let server = Server::spawned(command, directory);
     let operator = std::fs::read_to_string(&first).unwrap().trim().to_owned();
-    let address = server.url.strip_prefix("http://").unwrap().to_owned();
-    let ask = |request: &str, fields: &str, body: &str| {
-        let mut stream = std::net::TcpStream::connect(&address).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-request-id: r-7\r\n\
-             content-type: application/json\r\ncontent-length: {length}\r\n{fields}\r\n{body}"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
+    let address = address(&server);
+    let ask = |request: &str, fields: &str, body: &str| ask(&address, request, fields, body);
     let bearer = format!("authorization: Bearer {operator}\r\n");
     assert!(ask("GET /v1/operations", "", "").starts_with("HTTP/1.1 401"));
     let made = ask("POST /v1/keys", &bearer, "{\"roles\": [\"submit\"], \"name\": \"ada\"}");

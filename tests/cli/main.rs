@@ -18,6 +18,7 @@ mod confinement;
 mod contents;
 mod endpoints;
 mod gone;
+mod guard;
 mod hands;
 mod hold;
 mod idle;

@@ -213,3 +213,45 @@ async fn watches_of_a_share_are_the_tenants_and_leave_it_half() {
     drop(held);
     server.end().await;
 }
+
+#[tokio::test]
+async fn a_share_names_no_worker_even_if_it_was_lost() {
+    let key = SigningKey::new("one");
+    let issuer = Issuer::of(&[&key]).await;
+    let server = Guarded::start_with(&issuer.url, |config| {
+        config.liveness.lease_duration = std::time::Duration::from_secs(1);
+    })
+    .await;
+    let token = key.sign(&claims("a", &["submit", "read", "work"]));
+    let mut operations = OperationsClient::new(server.channel());
+    let retry_policy = Some(v1::RetryPolicy { max_attempts: 1, ..Default::default() });
+    let settings = Some(v1::Settings { retry_policy, ..Default::default() });
+    let new = v1::SubmitRequest { kind: "demo".to_owned(), settings, ..Default::default() };
+    let name = soon(operations.submit(with(new, &token))).await.unwrap().into_inner().name;
+    let acquire = v1::AcquireRequest {
+        worker_id: "acme-host-7".to_owned(),
+        kinds: vec!["demo".to_owned()],
+        ..Default::default()
+    };
+    soon(WorkersClient::new(server.channel()).acquire(with(acquire, &token))).await.unwrap();
+    let new = v1::CreateShareRequest { name: name.clone(), ttl: None };
+    let mut admin = AdminClient::new(server.channel());
+    let url = soon(admin.create_share(with(new, &token))).await.unwrap().into_inner().url;
+    let own = async {
+        loop {
+            let request = server.request("GET", &format!("/v1/{name}/status?wait=5s"));
+            let answer = soon(request.bearer_auth(&token).send()).await.unwrap();
+            let text = soon(answer.text()).await.unwrap();
+            if text.contains("WORKER_LOST") {
+                return text;
+            }
+        }
+    };
+    let own = soon(own).await;
+    assert!(own.contains("acme-host-7"), "its tenant reads who it was: {own}");
+    for path in ["", "/status", "/result", "/events"] {
+        let (_, shown) = get(&server, &format!("{url}{path}")).await;
+        assert!(shown.contains("WORKER_LOST") && !shown.contains("acme-host"), "{path}: {shown}");
+    }
+    server.end().await;
+}

@@ -172,3 +172,48 @@ async fn an_issuer_that_answers_strangely_lets_nobody_in_until_it_answers_well()
     });
     futures_util::future::join_all(tries).await;
 }
+
+#[tokio::test]
+async fn a_token_without_a_subject_submits_nothing_where_operations_are_their_submitters() {
+    let key = SigningKey::new("one");
+    let issuer = Issuer::of(&[&key]).await;
+    let server = Guarded::start_with(&issuer.url, |config| {
+        config.callers.private_operations = true;
+    })
+    .await;
+    let of = |roles: &[&str]| key.sign(&without(claims("a", roles), "sub"));
+    let (nameless, admin) = (of(&["submit", "read"]), of(&["admin"]));
+    let ada = key.sign(&claims("a", &["submit", "read"]));
+    let mut client = OperationsClient::new(server.channel());
+    let new = || SubmitRequest { kind: "demo".to_owned(), ..SubmitRequest::default() };
+    let submitted = soon(client.submit(with(new(), &ada))).await.expect("it is stored");
+    let path = format!("/v1/{}", submitted.into_inner().name);
+    for token in [&nameless, &admin] {
+        let refused = soon(client.submit(with(new(), token))).await.expect_err("no subject");
+        assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+        assert!(refused.message().contains("subject"), "{refused}");
+        for to in
+            ["/v1/operations", "/v1/batches", "/v1/kinds/demo/operations", &format!("{path}:retry")]
+        {
+            let request = server.request("POST", to).bearer_auth(token);
+            let request = request.header("content-type", "application/json").body("{}");
+            assert_eq!(soon(request.send()).await.expect("an answer").status(), 403, "{to}");
+        }
+    }
+    let count = async |token: &str| {
+        let request = server.request("GET", "/v1/operations").bearer_auth(token);
+        let answer = soon(request.send()).await.expect("an answer");
+        let listed = soon(answer.text()).await.expect("a body");
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        listed["operations"].as_array().expect("a list").len()
+    };
+    for (token, status, listed) in [(&ada, 202, 1), (&nameless, 404, 0), (&admin, 202, 1)] {
+        assert_eq!((server.status(&path, token).await, count(token).await), (status, listed));
+    }
+    // Its roles permit all else.
+    let request = server.request("POST", &format!("{path}:cancel")).bearer_auth(&nameless);
+    assert_eq!(soon(request.send()).await.expect("an answer").status(), 404);
+    let request = server.request("POST", &format!("{path}:cancel")).bearer_auth(&admin);
+    assert_eq!(soon(request.send()).await.expect("an answer").status(), 200);
+    server.end().await;
+}

@@ -91,5 +91,7 @@ async fn a_certificate_is_its_caller_where_its_name_is_told() {
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     let refused = stranger.submit(work()).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let said = refused.to_string();
+    assert!(said.contains("worker-8") && !said.contains("worker-7"), "{said}");
     stage.ends().await;
 }

@@ -1,6 +1,7 @@
 //! The program itself: its flags, its first lines, SIGHUP, and the commands that talk to it.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -132,6 +133,31 @@ fn sighup_has_certificates_read_again_and_says_what_came_of_it() {
     program.hang_up_until("the certificates stay as they were");
     issue(&program.authority, program.path(), "server", 2041);
     program.hang_up_until("the certificates were read again");
+}
+
+#[test]
+fn a_key_that_others_may_read_is_warned_of_at_start_and_when_it_is_read_again() {
+    let program = Program::start();
+    // The files were made with the umask of the tests.
+    let mode = || {
+        let metadata = std::fs::metadata(program.path().join("server.key")).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    let warnings = || program.log().matches("--tls-key server.key has mode").count();
+    let is_open = mode() & 0o077 != 0;
+    assert_eq!(warnings(), usize::from(is_open), "{}", program.log());
+    issue(&program.authority, program.path(), "server", 2041);
+    program.hang_up_until("the certificates were read again");
+    assert_eq!(warnings(), 2 * usize::from(is_open), "{}", program.log());
+    let private = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(program.path().join("server.key"), private).unwrap();
+    issue(&program.authority, program.path(), "server", 2042);
+    let began = Instant::now();
+    while program.log().matches("the certificates were read again").count() < 2 {
+        assert!(began.elapsed() < PATIENCE, "{}", program.log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(warnings(), 2 * usize::from(is_open), "{}", program.log());
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Tokens {
     ) -> anyhow::Result<Option<(Self, KeyReader)>> {
         let Some(source) = config.keys.clone() else { return Ok(None) };
         ring::install();
-        let (reader, keys) = KeyReader::new(config, source)?;
+        let (mut reader, keys) = KeyReader::new(config, source)?;
         reader.begin().await?;
         let verified = Mutex::new(LruCache::new(REMEMBERED));
         let inner = Inner { config: config.clone(), keys, clock, verified };

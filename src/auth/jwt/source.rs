@@ -41,6 +41,8 @@ pub struct KeyReader {
     asked: Arc<Notify>,
     /// The number of reads, for tasks that wait for one.
     readings: watch::Sender<u64>,
+    /// Why the last read failed; `None` if it succeeded.
+    trouble: Option<String>,
 }
 
 /// A source of keys that is ready to be read.
@@ -77,11 +79,12 @@ impl KeyReader {
         let asked = Arc::new(Notify::new());
         let keys = Keys { latest: latest_seen, asked: Arc::clone(&asked), readings: readings_seen };
         let config = config.clone();
-        Ok((Self { config, source, latest, asked, readings }, keys))
+        let trouble = None;
+        Ok((Self { config, source, latest, asked, readings, trouble }, keys))
     }
 
     /// Reads the set for the first time. A file must be readable and valid; a URL may become reachable later.
-    pub(super) async fn begin(&self) -> anyhow::Result<()> {
+    pub(super) async fn begin(&mut self) -> anyhow::Result<()> {
         let read = self.read().await;
         match (&self.source, read) {
             (Source::File(path), Err(reason)) => {
@@ -93,6 +96,7 @@ impl KeyReader {
                     reason,
                     "cannot verify tokens yet: the token keys cannot be read"
                 );
+                self.trouble = Some(reason);
                 Ok(())
             }
             (_, Ok(keys)) => {
@@ -103,11 +107,10 @@ impl KeyReader {
     }
 
     /// Reads repeatedly until `stop`.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut last = Instant::now();
-        let mut was_good = self.latest.borrow().is_some();
         loop {
-            let refresh = if was_good { REFRESH } else { PAUSE };
+            let refresh = if self.trouble.is_none() { REFRESH } else { PAUSE };
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = sleep_until(last + refresh) => {}
@@ -123,22 +126,35 @@ impl KeyReader {
             last = Instant::now();
             match read {
                 Ok(keys) => {
-                    was_good = true;
+                    if self.trouble.take().is_some() {
+                        tracing::info!("the token keys can be read again");
+                    }
                     self.take(keys);
                 }
-                Err(reason) => {
-                    // The known keys stay valid, because an outage of the issuer must not become one of this server.
-                    if was_good {
-                        tracing::warn!(
-                            reason,
-                            "cannot read the token keys again; the last ones stay valid"
-                        );
-                    }
-                    was_good = false;
-                }
+                Err(reason) => self.note_trouble(reason),
             }
             self.readings.send_modify(|readings| *readings += 1);
         }
+    }
+
+    /// Logs a failure that differs from the last read's, so at most one line for each pause between reads. The known keys
+    /// stay valid, because an outage of the issuer must not become one of this server.
+    fn note_trouble(&mut self, reason: String) {
+        if self.trouble.as_ref() == Some(&reason) {
+            return;
+        }
+        match *self.latest.borrow() {
+            Some(_) => {
+                tracing::warn!(
+                    reason,
+                    "cannot read the token keys again; the last ones stay valid"
+                );
+            }
+            None => {
+                tracing::warn!(reason, "cannot verify tokens yet: the token keys cannot be read");
+            }
+        }
+        self.trouble = Some(reason);
     }
 
     fn take(&self, keys: KeySet) {

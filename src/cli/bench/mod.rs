@@ -28,6 +28,7 @@ use crate::client::{Client, ClientError};
 use crate::config::{ServeConfig, StoreUrl};
 use crate::proto::v1::ListOperationsRequest;
 use crate::server::Server;
+use crate::worker::command::confinement::private_directory;
 use crate::worker::{Outcome, Worker, WorkerError};
 
 mod args;
@@ -56,10 +57,8 @@ pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> an
         let replicas: Vec<_> = [connection.clone()].into_iter().chain(others).collect();
         return measure(&args, &replicas, out).await;
     }
-    let directory = tempfile::Builder::new()
-        .prefix("longrun-bench-")
-        .tempdir()
-        .context("failed to make a temporary directory")?;
+    let directory =
+        private_directory("longrun-bench-").context("failed to make a temporary directory")?;
     let mut config = ServeConfig::default();
     config.listen.addr.set_port(0);
     config.store.url = StoreUrl::Sqlite(directory.path().join("bench.db"));

@@ -15,6 +15,7 @@ use crate::config::handler::{CommandLine, Handler, Words, Work};
 use crate::config::{ServeConfig, StoreUrl};
 use crate::server::Server;
 use crate::worker::Worker;
+use crate::worker::command::confinement::private_directory;
 use crate::worker::command::{Confinement, RetryOn};
 
 /// The kind of work.
@@ -50,10 +51,8 @@ pub(super) struct Stage {
 impl Stage {
     /// Writes the files and starts to listen. The caller must run the server and its worker.
     pub(super) async fn set_up(files: &[PathBuf]) -> anyhow::Result<(Self, Server, Worker)> {
-        let directory = tempfile::Builder::new()
-            .prefix("longrun-demo-")
-            .tempdir()
-            .context("failed to make a temporary directory")?;
+        let directory =
+            private_directory("longrun-demo-").context("failed to make a temporary directory")?;
         let script = write(directory.path(), "text-statistics.sh", SCRIPT)?;
         let files = match files {
             [] => vec![write(directory.path(), "README.md", README)?],

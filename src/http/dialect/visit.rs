@@ -157,6 +157,7 @@ impl<'a> Visit<'a> {
             },
             Err(error) => return Some(Err(self.unwritable(&error))),
         };
+        problem.mark(&mut response);
         keep(&mut response, |response| response.headers_mut().extend(problem.headers().clone()));
         Some(Ok(response))
     }

@@ -4,6 +4,7 @@
 //! secret. All keys are in memory (`catalogue`), so that a request costs no read.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ struct Inner {
     uses: Uses,
     /// The keys of the key file, by id.
     of_file: RwLock<Arc<HashMap<String, Key>>>,
+    /// Whether the server's secret is known to fit the store's keys, or a warning has said that it may not.
+    is_secret_judged: AtomicBool,
 }
 
 /// A key to make.
@@ -64,7 +67,8 @@ impl Keys {
     ) -> Result<Self, StoreError> {
         let space = catalogue.open().await?;
         let (uses, of_file) = (Uses::default(), RwLock::default());
-        Ok(Self(Arc::new(Inner { store, space, secret, uses, of_file })))
+        let is_secret_judged = AtomicBool::new(false);
+        Ok(Self(Arc::new(Inner { store, space, secret, uses, of_file, is_secret_judged })))
     }
 
     /// The server's secret.
@@ -106,6 +110,9 @@ impl Keys {
         let found = of_file.get(id).or_else(|| stored.get(id).map(|key| &**key));
         let code = found.map_or(&[0; 32], |key| &key.code);
         let is_right = self.0.secret.is_code(code, PURPOSE, &[id.as_bytes(), &digest]);
+        if stored.get(id).is_some() && !of_file.contains_key(id) {
+            self.judge_secret(id, is_right);
+        }
         let Some(key) = found.filter(|_| is_right) else {
             return refused("there is no such API key");
         };
@@ -117,6 +124,22 @@ impl Keys {
         }
         self.0.uses.note(id, now);
         Ok(key.caller(id))
+    }
+
+    /// Warns once if the first use of a stored key does not fit its code: with another secret no key of the store does.
+    fn judge_secret(&self, id: &str, is_right: bool) {
+        let is_judged = &self.0.is_secret_judged;
+        if !is_judged.load(Ordering::Relaxed)
+            && !is_judged.swap(true, Ordering::Relaxed)
+            && !is_right
+        {
+            tracing::warn!(
+                key.id = id,
+                "the store has an API key of this id, but the given one does not fit it: either it is forged, or this \
+                 server's secret (--secret-file) is not the one with which the store's keys were made, and none of them \
+                 is valid here"
+            );
+        }
     }
 
     /// Whether the store has any key, valid or not.

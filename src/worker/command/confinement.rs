@@ -6,8 +6,9 @@
 //! fails, the command does not run.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -141,7 +142,7 @@ impl Confinement {
         if !self.has_own_directory {
             return Ok(None);
         }
-        let made = tempfile::Builder::new().prefix("longrun-").tempdir()?;
+        let made = private_directory("longrun-")?;
         if let Some((user, group)) = self.user {
             chown(made.path(), Some(user), Some(group))?;
         }
@@ -171,6 +172,15 @@ impl Confinement {
         all.extend(words.cloned());
         all
     }
+}
+
+/// A temporary directory that its owner alone may enter, whatever the umask.
+pub(crate) fn private_directory(prefix: &str) -> io::Result<TempDir> {
+    let mode = Permissions::from_mode(0o700);
+    let made = tempfile::Builder::new().prefix(prefix).permissions(mode.clone()).tempdir()?;
+    // The umask may have taken permissions away from the owner, too.
+    fs::set_permissions(made.path(), mode)?;
+    Ok(made)
 }
 
 /// A directory that is removed on drop.

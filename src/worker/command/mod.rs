@@ -24,7 +24,7 @@ use super::Worker;
 use super::context::Context;
 use super::outcome::{Failure, Outcome};
 
-mod confinement;
+pub(crate) mod confinement;
 mod keeper;
 mod kept;
 mod lines;
