@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::children::place;
-use super::operations::{Road, named, readable, unnamed};
+use super::operations::{named, readable, unnamed};
+use super::submissions::Road;
 use super::{
     Action, Caller, MAX_BATCH, Reason, Service, ServiceError, Submitted, Violations, audit,
 };

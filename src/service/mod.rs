@@ -45,6 +45,7 @@ mod room;
 pub mod shares;
 mod standing;
 mod streams;
+mod submissions;
 mod tenant_limits;
 mod turns;
 mod uploads;
@@ -67,7 +68,7 @@ pub use caller::Caller;
 pub use error::{Reason, ServiceError, Violation, echo};
 pub use identity::{Identity, InProcess};
 pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
-pub use operations::{Submitted, own_tenant};
+pub use operations::own_tenant;
 pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{ConnectionTenants, RATE_WINDOW, Rate};
 pub use reports::Report;
@@ -79,6 +80,7 @@ pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,
 };
+pub use submissions::Submitted;
 pub use tenant_limits::{LimitRecord, TenantLimits};
 pub use uploads::ResultUploads;
 pub use violations::Violations;

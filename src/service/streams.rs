@@ -8,8 +8,9 @@ use bytes::Bytes;
 use futures_util::future::OptionFuture;
 use tokio_util::sync::{CancellationToken, ReusableBoxFuture};
 
-use super::operations::{Road, named, readable, visible};
+use super::operations::{named, readable, visible};
 use super::quotas::Watching;
+use super::submissions::Road;
 use super::turns::Turns;
 use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, View};
 pub use crate::engine::FeedItem;
