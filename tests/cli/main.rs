@@ -27,6 +27,7 @@ mod limits;
 mod names;
 mod operate;
 mod refusals;
+mod secrets;
 mod share;
 mod silence;
 mod support;

@@ -6,6 +6,7 @@ mod isolation;
 mod issuer;
 mod keys;
 mod limits;
+mod mounts;
 mod shares;
 mod support;
 mod tenants;
