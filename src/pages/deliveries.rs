@@ -254,8 +254,8 @@ pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
 pub(super) fn follow(visit: Visit, asked: Asked, root: &str) -> Result<Response, ServiceError> {
     let feed = live::quiet_feed(&visit)?;
     let frame = visit.frame("", "").at(root);
-    let service = visit.service().clone();
-    Ok(live::follow(&service, Following { visit, frame, asked, feed }))
+    let (service, tenant) = (visit.service().clone(), visit.caller.tenant.clone());
+    Ok(live::follow(service, tenant, Following { visit, frame, asked, feed }))
 }
 
 #[async_trait]

@@ -19,6 +19,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::visit::Visit;
+use crate::operation::TenantId;
 use crate::service::{FeedMessage, FeedStart, FeedStream, Service, ServiceError, parse_filter};
 
 /// The shortest pause between two renderings. A page is to show a change within a second.
@@ -148,6 +149,7 @@ fn digest(what: impl Hash) -> u64 {
 
 struct Following<L> {
     service: Service,
+    tenant: TenantId,
     page: L,
     told: Told,
     due: Instant,
@@ -155,11 +157,10 @@ struct Following<L> {
 }
 
 /// The stream of a page, beginning with its present state.
-pub(super) fn follow(service: &Service, page: impl Live) -> Response {
+pub(super) fn follow(service: Service, tenant: TenantId, page: impl Live) -> Response {
     let delay = service.reconnect_delay();
-    let service = service.clone();
-    let following =
-        Following { service, page, told: Told::default(), due: Instant::now(), is_over: false };
+    let (told, due, is_over) = (Told::default(), Instant::now(), false);
+    let following = Following { service, tenant, page, told, due, is_over };
     let opening = format!("retry: {}\n\n", delay.as_millis());
     let events = stream::unfold(Some(following), |following| async move {
         let mut following = following.filter(|it| !it.is_over)?;
@@ -203,8 +204,11 @@ impl<L: Live> Following<L> {
                     Wake::End => return Ok(None),
                 }
             }
+            // Many pages of one tenant would leave no processor to others.
+            let turn = self.service.stream_turn(&self.tenant).await;
             let begun = Instant::now();
             let regions = self.page.look().await?;
+            drop(turn);
             let now = Instant::now();
             let pause = (now - begun).saturating_mul(PAUSE_FACTOR);
             self.due = now + pause.clamp(SHORTEST_PAUSE, LONGEST_PAUSE);

@@ -247,10 +247,10 @@ pub(super) async fn live(visit: Visit) -> Result<Response, ServiceError> {
     let watch = visit.service().watch(&visit.caller, &name, options).await?;
     // The stream's path is one step deeper than the page's.
     let frame = visit.frame("", "operations").at("../");
-    let service = visit.service().clone();
+    let (service, tenant) = (visit.service().clone(), visit.caller.tenant.clone());
     let history = History::default();
     let page = Following { visit, frame, name, watch, history, seen, input: None, is_over: false };
-    Ok(live::follow(&service, page))
+    Ok(live::follow(service, tenant, page))
 }
 
 #[async_trait]

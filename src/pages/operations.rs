@@ -189,9 +189,9 @@ pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
     let feed = visit.service().watch_all(&visit.caller, filter, true, FeedStart::Now, None)?;
     // The page is one step further up than its stream.
     let frame = visit.frame("", "operations").at("");
-    let service = visit.service().clone();
+    let (service, tenant) = (visit.service().clone(), visit.caller.tenant.clone());
     let page = Following { visit, frame, asked, feed, is_changed: false, has_waiting: false };
-    Ok(live::follow(&service, page))
+    Ok(live::follow(service, tenant, page))
 }
 
 #[async_trait]

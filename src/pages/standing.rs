@@ -179,8 +179,8 @@ struct Following {
 pub(super) fn live(visit: Visit, what: What) -> Result<Response, ServiceError> {
     let feed = live::quiet_feed(&visit)?;
     let frame = visit.frame("", "").at("");
-    let service = visit.service().clone();
-    Ok(live::follow(&service, Following { visit, frame, what, feed }))
+    let (service, tenant) = (visit.service().clone(), visit.caller.tenant.clone());
+    Ok(live::follow(service, tenant, Following { visit, frame, what, feed }))
 }
 
 #[async_trait]

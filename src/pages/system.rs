@@ -131,8 +131,8 @@ struct Following {
 pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
     let feed = live::quiet_feed(&visit)?;
     let frame = visit.frame("", "").at("");
-    let service = visit.service().clone();
-    Ok(live::follow(&service, Following { visit, frame, feed }))
+    let (service, tenant) = (visit.service().clone(), visit.caller.tenant.clone());
+    Ok(live::follow(service, tenant, Following { visit, frame, feed }))
 }
 
 #[async_trait]

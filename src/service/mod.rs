@@ -82,6 +82,7 @@ pub use streams::{
 };
 pub use submissions::Submitted;
 pub use tenant_limits::{LimitRecord, TenantLimits};
+pub use turns::Turn;
 pub use uploads::ResultUploads;
 pub use violations::Violations;
 pub use workers::WorkerSession;
@@ -213,8 +214,8 @@ pub struct Service {
     oldest: metrics::Oldest,
     /// Turns of lists and histories.
     turns: Turns,
-    /// Turns of watches that read what has happened before.
-    openings: Turns,
+    /// Turns of streams: of watches that read what has happened before, and of pages that are rendered again.
+    stream_turns: Turns,
 }
 
 impl Service {
@@ -231,7 +232,7 @@ impl Service {
         let usage = usage::Usage::default();
         let (keys, tenant_limits, shares, webhooks) = (None, None, None, None);
         let oldest = metrics::Oldest::default();
-        let (turns, openings) = (Turns::for_this_machine(), Turns::for_this_machine());
+        let (turns, stream_turns) = (Turns::for_this_machine(), Turns::for_this_machine());
         Self {
             engine,
             objects,
@@ -247,7 +248,7 @@ impl Service {
             secret,
             oldest,
             turns,
-            openings,
+            stream_turns,
         }
     }
 
@@ -293,6 +294,11 @@ impl Service {
     /// Whether the server has been asked to stop.
     pub fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
+    }
+
+    /// Waits until a stream of the tenant may do what needs much of a processor; the turn ends when it is dropped.
+    pub async fn stream_turn(&self, tenant: &TenantId) -> Turn {
+        self.stream_turns.take(tenant).await
     }
 
     /// Returns when the server is asked to stop.

@@ -107,8 +107,9 @@ impl CallRoom {
     /// Notes that the response is made and waits for its client.
     pub fn made(&self) {
         let mut taken = self.taken();
+        taken.turn = None;
         if !taken.permits.is_empty() && !taken.is_made {
-            (taken.is_made, taken.turn) = (true, None);
+            taken.is_made = true;
             self.connection.unread.fetch_add(1, Ordering::Relaxed);
             drop(taken);
             self.moved();
@@ -149,15 +150,21 @@ impl CallRoom {
         };
         // Waits as long as the client leaves its other responses unread; nobody else waits for it.
         let own = Arc::clone(&self.connection.own).acquire_many_owned(kib).await;
-        let turn = turn.await;
+        self.take_turn(turn).await;
         let all = Arc::clone(&self.connection.all.all).acquire_many_owned(kib);
         let (Ok(own), Ok(Ok(all))) = (own, timeout(PATIENCE, all).await) else {
             return Err(full("responses that clients have not read yet", ALL));
         };
-        let mut taken = self.taken();
-        taken.permits.extend([own, all]);
-        taken.turn = Some(turn);
+        self.taken().permits.extend([own, all]);
         Ok(())
+    }
+
+    async fn take_turn(&self, turn: impl Future<Output = Turn>) {
+        // A call that reads several times must not wait for itself.
+        if self.taken().turn.is_none() {
+            let turn = turn.await;
+            self.taken().turn = Some(turn);
+        }
     }
 }
 
@@ -173,6 +180,13 @@ pub(super) async fn take(
     }
 }
 
+/// Waits for `turn`, which lasts until the response is made. A call without a connection is not limited.
+pub(super) async fn take_turn(turn: impl Future<Output = Turn>) {
+    if let Ok(call) = CALL.try_with(Arc::clone) {
+        call.take_turn(turn).await;
+    }
+}
+
 /// Releases room beyond `bytes`, because the response is no larger.
 pub(super) fn keep(bytes: usize) {
     let Ok(call) = CALL.try_with(Arc::clone) else { return };
@@ -180,5 +194,32 @@ pub(super) fn keep(bytes: usize) {
     for permit in call.taken().permits.iter_mut() {
         let spare = permit.num_permits().saturating_sub(kib);
         drop(permit.split(spare));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::turns::Turns;
+    use super::*;
+    use crate::operation::TenantId;
+
+    #[tokio::test]
+    async fn a_call_that_reads_several_times_has_one_turn_until_its_response_is_made() {
+        let (turns, tenant) = (Turns::new(1), TenantId::parse("a").unwrap());
+        let connection = AnswerRoom::default().connection();
+        let [first, second] = [connection.call(), connection.call()];
+        let reading = || async {
+            take(1_000, turns.take(&tenant)).await.unwrap();
+            take(1_000, turns.take(&tenant)).await.unwrap();
+            take_turn(turns.take(&tenant)).await;
+        };
+        first.answer(reading()).await;
+        let mut waiting = Box::pin(second.answer(reading()));
+        assert!(
+            timeout(Duration::ZERO, &mut waiting).await.is_err(),
+            "it is the first call's turn"
+        );
+        first.made();
+        waiting.await;
     }
 }

@@ -1,6 +1,6 @@
 //! The connected workers, and the counts of each kind.
 
-use super::{Action, Caller, Service, ServiceError, parse_filter};
+use super::{Action, Caller, Service, ServiceError, parse_filter, room};
 use crate::engine::{KindFigures, StoreHealth};
 pub use crate::engine::{Percentiles, WorkerFigures, WorkerState};
 use crate::operation::limits::Limit;
@@ -77,7 +77,7 @@ impl Service {
     ) -> Result<(Vec<KindRecord>, usize), ServiceError> {
         caller.may(Action::List)?;
         // It lists the oldest operation of each kind.
-        let _turn = self.turns.take(&caller.tenant).await;
+        room::take_turn(self.turns.take(&caller.tenant)).await;
         let mut kinds = self.engine.kinds(&caller.tenant, &self.engine.other_workers().await);
         let total = kinds.len();
         kinds.truncate(MAX_LISTED);

@@ -377,7 +377,7 @@ impl Service {
         };
         let feed = self.engine.feed(caller.tenant.clone(), filter, include_progress, start);
         let lifetime = Lifetime::new(self, timeout);
-        let (turns, tenant) = (self.openings.clone(), caller.tenant.clone());
+        let (turns, tenant) = (self.stream_turns.clone(), caller.tenant.clone());
         Ok(FeedStream { feed, turns, tenant, key, lifetime, ended: false, _counted })
     }
 }

@@ -22,7 +22,7 @@ struct All {
 
 /// A turn; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub struct Turn {
     _permit: Option<OwnedSemaphorePermit>,
     // Dropped after the permit.
     _place: Place,
@@ -43,7 +43,7 @@ impl Turns {
         Self::new((processors / 2).max(1))
     }
 
-    fn new(at_once: usize) -> Self {
+    pub(super) fn new(at_once: usize) -> Self {
         Self(Arc::new(All { at_once, tenants: Mutex::default() }))
     }
 
