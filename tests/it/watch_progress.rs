@@ -57,6 +57,29 @@ async fn progress_is_coalesced_and_the_last_report_comes_before_the_end() {
 }
 
 #[tokio::test]
+async fn progress_comes_after_the_transitions_before_it() {
+    let server = TestServer::start().await;
+    let name = server.submit(submission("demo")).await.name;
+    // For a watch that is there all along the server keeps more transitions at hand than otherwise.
+    let mut other = server.watch(watch_now(&name)).await;
+    other.expect(Type::Snapshot).await;
+    let mut worker = server.worker("demo", 1).await;
+    for _ in 0..3 {
+        let assignment = worker.assignment().await;
+        worker.release(&assignment).await;
+    }
+    let assignment = worker.assignment().await;
+    worker.progress(&assignment, done(1, 2)).await;
+    worker.log(&assignment, &["told"]).await;
+    let resumed = WatchOperationRequest { after_revision: Some(1), ..with_progress(&name) };
+    let mut watch = server.watch(resumed).await;
+    for revision in 2..=8 {
+        assert_eq!(watch.expect(Type::Transition).await.revision, revision);
+    }
+    assert_eq!(watch.expect(Type::Progress).await.revision, 8);
+}
+
+#[tokio::test]
 async fn without_being_asked_for_progress_is_not_sent() {
     let server = TestServer::start().await;
     let name = server.submit(submission("demo")).await.name;

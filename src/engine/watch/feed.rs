@@ -26,9 +26,9 @@ use crate::store::{ListOrder, ListPosition, ListQuery, OrderBy, StoreError};
 /// The maximum number of changes that are read at a time.
 const PAGE: usize = 200;
 /// How many current matches are read at first; later reads adapt to their size.
-const FIRST_MATCHES: usize = 16;
+const FIRST_MATCHES: usize = 4;
 /// The approximate size of current matches read at a time. A watch whose client does not read keeps as much in memory.
-const MATCHES_BYTES: usize = 128 << 10;
+const MATCHES_BYTES: usize = 32 << 10;
 /// The pause after a store that does not respond.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 

@@ -167,9 +167,9 @@ impl Watcher {
         Ok(())
     }
 
-    /// Undelivered progress of the current attempt.
+    /// Undelivered progress of the current attempt; none while the watch has yet to deliver the attempt's transition.
     fn progress_news(&self) -> Option<Progress> {
-        let sent = self.progress.as_ref()?;
+        let sent = self.progress.as_ref().filter(|_| self.operation.life.revision == self.cursor)?;
         self.operation.life.state.lease()?;
         let news = self.subscription.progress(self.operation.life.attempt)?;
         let known = sent.last.as_ref().or(self.operation.life.progress.as_ref());
