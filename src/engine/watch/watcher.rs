@@ -169,7 +169,8 @@ impl Watcher {
 
     /// Undelivered progress of the current attempt; none while the watch has yet to deliver the attempt's transition.
     fn progress_news(&self) -> Option<Progress> {
-        let sent = self.progress.as_ref().filter(|_| self.operation.life.revision == self.cursor)?;
+        let sent =
+            self.progress.as_ref().filter(|_| self.operation.life.revision == self.cursor)?;
         self.operation.life.state.lease()?;
         let news = self.subscription.progress(self.operation.life.attempt)?;
         let known = sent.last.as_ref().or(self.operation.life.progress.as_ref());
