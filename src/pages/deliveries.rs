@@ -24,7 +24,7 @@ const PAGE_SIZE: i32 = 50;
 /// The number of deliveries on an operation's page.
 const OF_OPERATION: i32 = 20;
 /// How often a live page reads the deliveries.
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_millis(500);
 
 /// States with their names for people.
 const VIEWS: [(&str, &str); 4] =
