@@ -31,7 +31,8 @@ fn what_changes_while_it_is_listed_is_told_once() {
         let ids = stage.submit_many(0, MANY).await;
         let mut feed = feed(&stage, 1);
         let mut all = Vec::new();
-        for _ in 0..5 {
+        // Fewer than are read at first.
+        for _ in 0..3 {
             all.push(next(&stage, &mut feed).await);
         }
         // One that is listed, and one that is not yet.
@@ -40,7 +41,7 @@ fn what_changes_while_it_is_listed_is_told_once() {
         stage.cancel(0, later).await.unwrap();
         all.extend(told(&mut feed).await);
         let page = all.iter().position(|told| *told == Told::Changed(listed, 2)).unwrap();
-        assert!((5..MANY).contains(&page), "before what comes next is listed");
+        assert!((3..MANY).contains(&page), "before what comes next is listed");
         all.remove(page);
         assert_eq!(all.pop(), Some(Told::Synced));
         assert_eq!(all, current(&ids, later));
