@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant};
 
 use super::commands::{self, Command};
 use super::fields::encode;
-use super::live::{self, Live, Part, Region, Wake};
+use super::live::{self, Live, Region, Wake};
 use super::view::When;
 use super::visit::{Frame, Visit};
 use super::{routes, to};
@@ -262,15 +262,9 @@ pub(super) fn follow(visit: Visit, asked: Asked, root: &str) -> Result<Response,
 impl Live for Following {
     async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
         let (records, _) = self.asked.list(&self.visit, PAGE_SIZE).await?;
-        let here = self.asked.here();
-        let parts = records.iter().map(|record| {
-            let row = DeliveryRow::of(record, None);
-            let key = row.id.clone();
-            let view = OneRow { list: Rows { here: &here, rows: [row] } };
-            Ok(Part { key, html: self.visit.part("delivery_rows.html", &self.frame, view)? })
-        });
-        let parts = parts.collect::<Result<Vec<Part>, ServiceError>>()?;
-        Ok(vec![Region { id: "rows", parts, is_more: false }])
+        let rows = records.iter().map(|record| DeliveryRow::of(record, None)).collect();
+        let view = LiveRows { list: Rows { here: self.asked.here(), rows } };
+        Ok(vec![self.visit.region("rows", "delivery_rows.html", &self.frame, view)?])
     }
 
     async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {
@@ -279,12 +273,12 @@ impl Live for Following {
 }
 
 #[derive(Serialize)]
-struct OneRow<'a> {
-    list: Rows<'a>,
+struct LiveRows {
+    list: Rows,
 }
 
 #[derive(Serialize)]
-struct Rows<'a> {
-    here: &'a str,
-    rows: [DeliveryRow; 1],
+struct Rows {
+    here: String,
+    rows: Vec<DeliveryRow>,
 }

@@ -11,7 +11,7 @@ use super::commands::{self, Command};
 use super::contents::{self, Role, Shown};
 use super::deliveries::{self, DeliveryRow};
 use super::facts::{Facts, Trouble, troubles};
-use super::live::{self, Live, Part, Region, Wake};
+use super::live::{self, Live, Region, Wake};
 use super::pretty::without_colours;
 use super::timeline::{MAX_STEPS, Step, Timeline};
 use super::view::{Row, When};
@@ -263,23 +263,13 @@ impl Live for Following {
         let whole = read.whole(&self.visit, &self.history, &[], None);
         let mut regions = Vec::with_capacity(PARTS.len() + 2);
         for (id, template) in PARTS {
-            regions.push(Region::of(id, self.visit.part(template, &self.frame, &whole)?));
+            regions.push(self.visit.region(id, template, &self.frame, &whole)?);
         }
-        let mut parts = Vec::with_capacity(self.history.steps.len());
-        for step in &self.history.steps {
-            let key = step.revision.to_string();
-            let steps = [step];
-            let html = self.visit.part("operation_steps.html", &self.frame, Steps { steps })?;
-            parts.push(Part { key, html });
-        }
-        regions.push(Region { id: "steps", parts, is_more: false });
-        let mut parts = Vec::with_capacity(lines.len());
-        for line in lines {
-            let (key, lines) = (line.number.to_string(), [Line::of(&line, None)]);
-            let html = self.visit.part("operation_log.html", &self.frame, Lines { lines })?;
-            parts.push(Part { key, html });
-        }
-        regions.push(Region { id: "log", parts, is_more: true });
+        let steps = Steps { steps: &self.history.steps };
+        regions.push(self.visit.region("steps", "operation_steps.html", &self.frame, steps)?);
+        let lines = Lines { lines: lines.iter().map(|line| Line::of(line, None)).collect() };
+        let log = self.visit.region("log", "operation_log.html", &self.frame, lines)?;
+        regions.push(Region { is_more: true, ..log });
         self.is_over = read.document.operation.is_done();
         let [_, input] = read.contents;
         self.input = Some(input);
@@ -309,12 +299,12 @@ impl Live for Following {
 
 #[derive(Serialize)]
 struct Steps<'a> {
-    steps: [&'a Step; 1],
+    steps: &'a [Step],
 }
 
 #[derive(Serialize)]
 struct Lines {
-    lines: [Line; 1],
+    lines: Vec<Line>,
 }
 
 #[cfg(test)]

@@ -8,11 +8,10 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::commands::{self, Command};
 use super::fields::encode;
-use super::live::{self, Live, Part, Region, Wake};
+use super::live::{self, Live, Region, Wake};
 use super::problem::status;
 use super::view::Row;
 use super::visit::{Frame, Visit};
-use crate::operation::Timestamp;
 use crate::service::{
     Document, FeedMessage, FeedStart, FeedStream, ListParameters, ListRequest, Page, ServiceError,
     View, Violations, parse_filter,
@@ -197,42 +196,37 @@ pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
 #[async_trait]
 impl Live for Following {
     async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
-        // Later changes cause another rendering.
+        // What has changed is seen now, whatever it was; what changes from here on causes another rendering.
+        self.feed.skip().await?;
         self.is_changed = false;
         let page = self.asked.list(&self.visit).await?;
         self.has_waiting = page.entries.iter().any(|it| it.waiting.is_some());
-        let parts = page.entries.iter().map(|document| {
-            let key = document.operation.id().to_string();
-            let rows = [Row::of(document, None::<Timestamp>)];
-            Ok(Part { key, html: self.visit.part("rows.html", &self.frame, Rows { rows })? })
-        });
-        let parts = parts.collect::<Result<Vec<Part>, ServiceError>>()?;
-        Ok(vec![Region { id: "rows", parts, is_more: false }])
+        let rows = page.entries.iter().map(|it| Row::of(it, None)).collect();
+        Ok(vec![self.visit.region("rows", "rows.html", &self.frame, Rows { rows })?])
     }
 
     async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {
         let again = Instant::now() + WAITING_INTERVAL;
-        loop {
+        if !self.is_changed {
             tokio::select! {
-                // Rendering gets its turn even during many changes.
-                biased;
-                () = sleep_until(due), if self.is_changed => return Ok(Wake::Changed),
-                () = sleep_until(again), if self.has_waiting => return Ok(Wake::Changed),
+                () = sleep_until(again), if self.has_waiting => {}
                 message = self.feed.next() => match message {
                     None => return Ok(Wake::End),
                     Some(Err(error)) => return Err(error),
-                    Some(Ok(FeedMessage::Heartbeat)) if self.is_changed => {}
                     Some(Ok(FeedMessage::Heartbeat)) => return Ok(Wake::Silence),
                     Some(Ok(FeedMessage::Item(_))) => self.is_changed = true,
                 },
             }
         }
+        // Nothing of what else changes until then is needed.
+        sleep_until(due).await;
+        Ok(Wake::Changed)
     }
 }
 
 #[derive(Serialize)]
 struct Rows {
-    rows: [Row; 1],
+    rows: Vec<Row>,
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::{Duration, Instant};
 
 use super::commands::{self, Command};
-use super::live::{self, Live, Part, Region, Wake};
+use super::live::{self, Live, Region, Wake};
 use super::view::When;
 use super::visit::{Frame, Visit};
 use crate::operation::{Kind, Timestamp};
@@ -186,26 +186,18 @@ pub(super) fn live(visit: Visit, what: What) -> Result<Response, ServiceError> {
 #[async_trait]
 impl Live for Following {
     async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
-        let mut parts = Vec::new();
-        match self.what {
+        let (visit, frame) = (&self.visit, &self.frame);
+        let region = match self.what {
             What::Kinds => {
-                for row in kinds(&self.visit, None).await?.0 {
-                    let key = row.kind.clone();
-                    let kinds = [row];
-                    let html = self.visit.part("kind_rows.html", &self.frame, OneKind { kinds })?;
-                    parts.push(Part { key, html });
-                }
+                let (kinds, _) = kinds(visit, None).await?;
+                visit.region("rows", "kind_rows.html", frame, KindRows { kinds })?
             }
             What::Workers => {
-                for row in workers(&self.visit, None).await?.0 {
-                    let key = row.key.clone();
-                    let view = OneWorker { workers: [row] };
-                    let html = self.visit.part("worker_rows.html", &self.frame, view)?;
-                    parts.push(Part { key, html });
-                }
+                let (workers, _) = workers(visit, None).await?;
+                visit.region("rows", "worker_rows.html", frame, WorkerRows { workers })?
             }
-        }
-        Ok(vec![Region { id: "rows", parts, is_more: false }])
+        };
+        Ok(vec![region])
     }
 
     async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {
@@ -214,11 +206,11 @@ impl Live for Following {
 }
 
 #[derive(Serialize)]
-struct OneKind {
-    kinds: [KindRow; 1],
+struct KindRows {
+    kinds: Vec<KindRow>,
 }
 
 #[derive(Serialize)]
-struct OneWorker {
-    workers: [WorkerRow; 1],
+struct WorkerRows {
+    workers: Vec<WorkerRow>,
 }

@@ -139,7 +139,7 @@ pub(super) fn live(visit: Visit) -> Result<Response, ServiceError> {
 impl Live for Following {
     async fn look(&mut self) -> Result<Vec<Region>, ServiceError> {
         let view = read(&self.visit, None).await?;
-        Ok(vec![Region::of("figures", self.visit.part("system_figures.html", &self.frame, view)?)])
+        Ok(vec![self.visit.region("figures", "system_figures.html", &self.frame, view)?])
     }
 
     async fn wait(&mut self, due: Instant) -> Result<Wake, ServiceError> {

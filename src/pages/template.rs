@@ -62,16 +62,13 @@ impl Templates {
     }
 }
 
+/// What HTML writes by a reference, inside and outside quotes.
+const REFERENCES: [(char, &str); 5] =
+    [('<', "&lt;"), ('>', "&gt;"), ('"', "&quot;"), ('\'', "&#39;"), ('&', "&amp;")];
+
 /// Escapes the text for HTML, inside and outside quotes.
 fn escaped(text: &str) -> Cow<'_, str> {
-    let reference = |c: char| match c {
-        '&' => Some("&amp;"),
-        '<' => Some("&lt;"),
-        '>' => Some("&gt;"),
-        '"' => Some("&quot;"),
-        '\'' => Some("&#39;"),
-        _ => None,
-    };
+    let reference = |c: char| REFERENCES.iter().find(|(it, _)| *it == c).map(|(_, it)| *it);
     if !text.contains(|c| reference(c).is_some()) {
         return Cow::Borrowed(text);
     }
@@ -83,6 +80,15 @@ fn escaped(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(html)
+}
+
+/// The text that was escaped.
+pub(super) fn unescaped(html: &str) -> String {
+    // The ampersand last: what it begins then is no reference of ours.
+    let replace = |text: String, (c, reference): &(char, &str)| {
+        text.replace(reference, c.encode_utf8(&mut [0; 4]))
+    };
+    REFERENCES.iter().fold(html.to_owned(), replace)
 }
 
 /// Writes invisible characters, and those that change the order of others, as `\u{…}`.
@@ -109,6 +115,7 @@ mod tests {
     fn what_would_hide_is_shown() {
         assert_eq!(plain("a\u{202e}b\x1b[\n\tc"), "a\\u{202e}b\\u{1b}[\n\tc");
         assert!(matches!(plain("añ b👩‍🚀"), Cow::Borrowed(_)));
-        assert_eq!(escaped("<a b=\"c\">'&/"), "&lt;a b=&quot;c&quot;&gt;&#39;&amp;/");
+        let (text, html) = ("<a b=\"c\">'&/&amp;", "&lt;a b=&quot;c&quot;&gt;&#39;&amp;/&amp;amp;");
+        assert_eq!((escaped(text).as_ref(), unescaped(html).as_str()), (html, text));
     }
 }

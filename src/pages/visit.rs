@@ -8,6 +8,7 @@ use http::request::Parts;
 use serde::Serialize;
 
 use super::fields::Fields;
+use super::live::Region;
 use super::{Pages, Shared, assets, cookie, may};
 use crate::http::Links;
 use crate::service::{
@@ -167,14 +168,16 @@ impl Visit {
         Ok((status, Html(html)).into_response())
     }
 
-    /// A part of a page, for its stream.
-    pub(super) fn part(
+    /// A region of a page, for its stream.
+    pub(super) fn region(
         &self,
+        id: &'static str,
         template: &str,
         page: &Frame,
         view: impl Serialize,
-    ) -> Result<String, ServiceError> {
-        self.shared.templates.render(template, framed(page, view))
+    ) -> Result<Region, ServiceError> {
+        let html = self.shared.templates.render(template, framed(page, view))?;
+        Ok(Region::of(id, &html))
     }
 
     /// The code in a form that proves that this server made it for this caller.

@@ -287,6 +287,11 @@ impl FeedStream {
         message
     }
 
+    /// Skips what was committed before this call.
+    pub async fn skip(&mut self) -> Result<(), ServiceError> {
+        Ok(self.feed.skip().await?)
+    }
+
     /// The position after the last message; `None`: start from the beginning.
     pub fn position(&self) -> Option<String> {
         self.feed.position().map(|position| position.encode(&self.key))

@@ -139,6 +139,18 @@ impl Feed {
         }
     }
 
+    /// Skips what was committed before this call.
+    pub async fn skip(&mut self) -> Result<(), EngineError> {
+        // Taken before the frontier is read, as in a new watch.
+        self.place = self.shared.hub.chain().place();
+        self.reports = self.shared.hub.reports();
+        self.progress.take();
+        self.pending.clear();
+        self.phase = Phase::Opening(FeedStart::Now);
+        self.has_begun = false;
+        self.next().await.map(drop)
+    }
+
     /// The position after the last delivered item; `None`: start from the beginning.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
