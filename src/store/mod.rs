@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::join_all;
 
 use crate::operation::filter::Filter;
 use crate::operation::log::LogBook;
@@ -74,6 +75,12 @@ pub trait Store: Send + Sync + 'static {
         id: OperationId,
         role: PayloadRole,
     ) -> Result<Option<Bytes>, StoreError>;
+
+    /// The contents of the operations' inputs, in the order of the ids. Each has an error of its own, because what is
+    /// damaged must not hide the others.
+    async fn inputs(&self, ids: Vec<OperationId>) -> Vec<Result<Option<Bytes>, StoreError>> {
+        inputs_one_by_one(self, ids).await
+    }
 
     /// The tombstone of a removed operation. The caller must check whether it has expired.
     async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError>;
@@ -171,6 +178,13 @@ pub trait Store: Send + Sync + 'static {
     fn shared(&self) -> Option<&dyn SharedStore> {
         None
     }
+}
+
+async fn inputs_one_by_one(
+    store: &(impl Store + ?Sized),
+    ids: Vec<OperationId>,
+) -> Vec<Result<Option<Bytes>, StoreError>> {
+    join_all(ids.into_iter().map(|id| store.payload(id, PayloadRole::Input))).await
 }
 
 /// A commit that was written.

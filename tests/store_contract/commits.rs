@@ -107,6 +107,10 @@ pub async fn payloads_small_and_large_come_back(store: &dyn Store) {
     stored(store, submission(9)).await;
     assert_eq!(store.payload(id(9), PayloadRole::Input).await.unwrap(), None);
     assert_eq!(store.payload(id(10), PayloadRole::Input).await.unwrap(), None);
+    // Many at once: in the order of the ids.
+    let inputs = store.inputs([4, 10, 5, 9, 1].map(id).to_vec()).await;
+    let sizes = inputs.into_iter().map(|input| input.unwrap().map(|data| data.len()));
+    assert_eq!(sizes.collect::<Vec<_>>(), [Some(2_049), None, Some(300_000), None, Some(0)]);
 }
 
 pub async fn objects_are_known_while_their_operation_is_there(store: &dyn Store) {

@@ -5,14 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
 
 use super::draft::Draft;
 use super::work::Work;
 use crate::engine::Shared;
 use crate::engine::request::SubmitMode;
-use crate::operation::{NewOperation, Operation, OperationId, Payload, PayloadInfo};
-use crate::store::{Lookup, PayloadRole, StoreError};
+use crate::operation::{NewOperation, OperationId, Payload, PayloadInfo};
+use crate::store::{Lookup, StoreError};
 
 /// After a repeated key, look keys up first for this many commits, because clients that retry come in swarms.
 const PRECHECKED: u32 = 64;
@@ -120,14 +119,31 @@ impl Loader {
         ids: impl IntoIterator<Item = OperationId>,
         draft: &Draft,
     ) -> Result<Inputs, StoreError> {
-        let known = ids.into_iter().filter_map(|id| draft.current(id));
-        let reading = known.map(|operation| self.input(operation, draft));
         let mut inputs = Inputs::new();
-        for (id, input) in join_all(reading).await {
-            match input {
-                Ok(input) => {
-                    inputs.insert(id, input);
-                }
+        let mut to_read = Vec::new();
+        for operation in ids.into_iter().filter_map(|id| draft.current(id)) {
+            let id = operation.id();
+            let Some(info) = operation.submission.input.clone() else {
+                inputs.insert(id, None);
+                continue;
+            };
+            let at_hand = match info {
+                // The worker itself reads what an object holds.
+                PayloadInfo { object: Some(_), .. } => Some(Bytes::new()),
+                _ => draft.input(id).or_else(|| self.shared.cache.input(id)),
+            };
+            match at_hand {
+                Some(data) => drop(inputs.insert(id, Some(Payload { info, data }))),
+                None => to_read.push((id, info)),
+            }
+        }
+        if to_read.is_empty() {
+            return Ok(inputs);
+        }
+        let found = self.shared.store.inputs(to_read.iter().map(|(id, _)| *id).collect()).await;
+        for ((id, info), data) in to_read.into_iter().zip(found) {
+            match data {
+                Ok(data) => drop(inputs.insert(id, data.map(|data| Payload { info, data }))),
                 Err(StoreError::Corrupt(error)) => {
                     tracing::error!(operation.id = %id, error, "an input is damaged");
                 }
@@ -135,25 +151,6 @@ impl Loader {
             }
         }
         Ok(inputs)
-    }
-
-    async fn input(
-        &self,
-        operation: Arc<Operation>,
-        draft: &Draft,
-    ) -> (OperationId, Result<Option<Payload>, StoreError>) {
-        let id = operation.id();
-        let Some(info) = operation.submission.input.clone() else { return (id, Ok(None)) };
-        let at_hand = match info {
-            // The worker itself reads what an object holds.
-            PayloadInfo { object: Some(_), .. } => Some(Bytes::new()),
-            _ => draft.input(id).or_else(|| self.shared.cache.input(id)),
-        };
-        let data = match at_hand {
-            Some(data) => Ok(Some(data)),
-            None => self.shared.store.payload(id, PayloadRole::Input).await,
-        };
-        (id, data.map(|data| data.map(|data| Payload { info, data })))
     }
 }
 

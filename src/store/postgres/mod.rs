@@ -24,7 +24,7 @@ use super::shared::SharedStore;
 use super::{
     Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
     HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone, TrimLog,
-    Unfinished,
+    Unfinished, inputs_one_by_one,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{ChildCounts, ObjectId, Operation, OperationId, TenantId, Timestamp};
@@ -154,6 +154,16 @@ impl Store for PostgresStore {
         role: PayloadRole,
     ) -> Result<Option<Bytes>, StoreError> {
         self.lookups.run(|session| read::payload(session, id, role)).await
+    }
+
+    async fn inputs(&self, ids: Vec<OperationId>) -> Vec<Result<Option<Bytes>, StoreError>> {
+        let read = |session| read::inputs(session, ids.clone());
+        match self.lookups.run(read).await {
+            Ok(mut found) => ids.iter().map(|id| Ok(found.remove(id))).collect(),
+            // So that only what is damaged fails.
+            Err(StoreError::Corrupt(_)) => inputs_one_by_one(self, ids).await,
+            Err(error) => vec![Err(error); ids.len()],
+        }
     }
 
     async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError> {

@@ -84,6 +84,25 @@ pub(super) async fn payload(
     Ok(data.map(Bytes::from))
 }
 
+/// The contents of the operations' inputs: of those that have any.
+pub(super) async fn inputs(
+    session: Arc<Session>,
+    ids: Vec<OperationId>,
+) -> Result<HashMap<OperationId, Bytes>, StoreError> {
+    let sql = "SELECT o.id, coalesce(o.input,
+                 (SELECT p.data FROM payloads AS p WHERE p.id = o.id AND p.role = $2))
+               FROM operations AS o WHERE o.id = ANY ($1)";
+    let ids: Vec<Uuid> = ids.into_iter().map(uuid).collect();
+    let role = i16::from(role_number(PayloadRole::Input));
+    let mut found = HashMap::new();
+    for row in session.query(sql, &[&ids, &role]).await? {
+        if let Some(data) = row.try_get::<_, Option<Vec<u8>>>(1)? {
+            found.insert(rows::id(&row, 0)?, Bytes::from(data));
+        }
+    }
+    Ok(found)
+}
+
 pub(super) async fn known_objects(
     session: Arc<Session>,
     ids: Vec<ObjectId>,

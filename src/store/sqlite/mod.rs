@@ -111,6 +111,16 @@ impl Store for SqliteStore {
         self.threads.look_up(move |connection| read::payload(connection, id, role)).await
     }
 
+    async fn inputs(&self, ids: Vec<OperationId>) -> Vec<Result<Option<Bytes>, StoreError>> {
+        // In one job: a hand-over to a thread costs more than such a read.
+        let count = ids.len();
+        let read = move |connection: &rusqlite::Connection| {
+            Ok(ids.iter().map(|id| read::payload(connection, *id, PayloadRole::Input)).collect())
+        };
+        let found: Result<Vec<_>, StoreError> = self.threads.look_up(read).await;
+        found.unwrap_or_else(|error| vec![Err(error); count])
+    }
+
     async fn tombstone(&self, id: OperationId) -> Result<Option<Tombstone>, StoreError> {
         self.threads.look_up(move |connection| tombstones::tombstone(connection, id)).await
     }
