@@ -202,9 +202,13 @@ pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPag
         return Ok(LogPage { is_gone: true, ..LogPage::default() });
     }
     let mut places = Vec::with_capacity(transitions.len() + removals.len());
+    let mut last: Option<Arc<Operation>> = None;
     for row in &transitions {
         let id = rows::id(row, 0)?;
-        places.push((place(id, row, BEHIND + 5)?, stamp(row, BEHIND + 3)?, transition(id, row)));
+        let place = place(id, row, BEHIND + 5)?;
+        let change = transition(place, row, last.as_ref().filter(|last| last.id() == id));
+        last = change.as_ref().ok().map(|change| Arc::clone(change.operation()));
+        places.push((place, stamp(row, BEHIND + 3)?, change));
     }
     for row in &removals {
         let id = rows::id(row, 0)?;
@@ -250,12 +254,27 @@ fn stamp(row: &Row, at: usize) -> Result<Stamp, StoreError> {
     Ok(Stamp { writer: number(at)?, sequence: number(at + 1)? })
 }
 
-fn transition(id: OperationId, row: &Row) -> Result<Change, StoreError> {
-    let submission = rows::operation(row)?.submission;
+/// A transition. What it shares with an earlier one of the same operation is not decoded again.
+fn transition(
+    (id, revision): Cursor,
+    row: &Row,
+    earlier: Option<&Arc<Operation>>,
+) -> Result<Change, StoreError> {
+    let submission = match earlier {
+        Some(earlier) => Arc::clone(&earlier.submission),
+        None => rows::operation(row)?.submission,
+    };
     let with = |life| Arc::new(Operation { submission: Arc::clone(&submission), life });
     let Event { event_type, life } = rows::event_at(id, row, BEHIND)?;
-    let before: Option<&[u8]> = row.try_get(BEHIND + 2)?;
-    let before = before.map(|life| codec::decode_life(id, life)).transpose()?.map(with);
+    let before = match earlier {
+        Some(earlier) if earlier.life.revision.0.checked_add(1) == Some(revision.0) => {
+            Some(Arc::clone(earlier))
+        }
+        _ => {
+            let before: Option<&[u8]> = row.try_get(BEHIND + 2)?;
+            before.map(|life| codec::decode_life(id, life)).transpose()?.map(with)
+        }
+    };
     Ok(Change::Transition { before, after: with(life), event_type })
 }
 
