@@ -73,6 +73,8 @@ pub mod spans;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod telemetry;
+#[cfg(all(test, feature = "server"))]
+mod thread_time;
 #[cfg(feature = "client")]
 #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "clients read durations only"))]
 mod time_text;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Each module with the modules of this crate that it may name.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("time_text", &[]),
+    ("thread_time", &[]),
     ("codes", &[]),
     ("words", &[]),
     ("operation", &["time_text"]),
@@ -16,7 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("catalogue", &["store"]),
     ("spans", &["codes", "operation"]),
     ("metrics", &["spans", "operation"]),
-    ("engine", &["metrics", "spans", "store", "operation"]),
+    ("engine", &["metrics", "spans", "store", "operation", "thread_time"]),
     (
         "service",
         &["catalogue", "codes", "engine", "metrics", "objects", "spans", "store", "operation"],
@@ -38,6 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "service",
             "store",
             "operation",
+            "thread_time",
             "time_text",
         ],
     ),

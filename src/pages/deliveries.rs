@@ -8,7 +8,8 @@ use tokio::time::{Duration, Instant};
 
 use super::commands::{self, Command};
 use super::fields::encode;
-use super::live::{self, Live, Region, Wake};
+use super::live::{self, Live, Wake};
+use super::region::Region;
 use super::view::When;
 use super::visit::{Frame, Visit};
 use super::{routes, to};

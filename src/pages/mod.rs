@@ -38,6 +38,7 @@ mod operation;
 mod operations;
 mod pretty;
 mod problem;
+mod region;
 mod routes;
 mod serve;
 mod sign_in;

@@ -8,8 +8,9 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::commands::{self, Command};
 use super::fields::encode;
-use super::live::{self, Live, Region, Wake};
+use super::live::{self, Live, Wake};
 use super::problem::status;
+use super::region::Region;
 use super::view::Row;
 use super::visit::{Frame, Visit};
 use crate::service::{

@@ -7,7 +7,8 @@ use serde::Serialize;
 use tokio::time::{Duration, Instant};
 
 use super::commands::{self, Command};
-use super::live::{self, Live, Region, Wake};
+use super::live::{self, Live, Wake};
+use super::region::Region;
 use super::view::When;
 use super::visit::{Frame, Visit};
 use crate::operation::{Kind, Timestamp};

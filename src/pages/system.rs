@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::time::{Duration, Instant};
 
-use super::live::{self, Live, Region, Wake};
+use super::live::{self, Live, Wake};
+use super::region::Region;
 use super::view::When;
 use super::visit::{Frame, Visit};
 use crate::operation::Timestamp;

@@ -8,7 +8,7 @@ use http::request::Parts;
 use serde::Serialize;
 
 use super::fields::Fields;
-use super::live::Region;
+use super::region::Region;
 use super::{Pages, Shared, assets, cookie, may};
 use crate::http::Links;
 use crate::service::{
