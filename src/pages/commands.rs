@@ -70,6 +70,18 @@ pub(super) fn of_operation(visit: &Visit, id: &str, is_done: bool) -> Vec<Comman
     vec![way.longrun(&words), way.curl(&path), way.grpcurl("Operations/GetOperation", &name)]
 }
 
+/// Commands for the shares of an operation.
+pub(super) fn of_shares(visit: &Visit, id: &str) -> Vec<Command> {
+    let way = Way::of(visit);
+    let name = json!({"name": format!("operations/{id}")});
+    let path = format!("/v1/operations/{id}/shares");
+    vec![
+        way.longrun(&format!("share {id} --list")),
+        way.curl(&path),
+        way.grpcurl("Admin/ListShares", &name),
+    ]
+}
+
 /// Commands for a list.
 pub(super) fn of_list(visit: &Visit, filter: &str) -> Vec<Command> {
     let way = Way::of(visit);

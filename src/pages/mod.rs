@@ -41,6 +41,7 @@ mod problem;
 mod region;
 mod routes;
 mod serve;
+mod shares;
 mod sign_in;
 mod standing;
 mod start;

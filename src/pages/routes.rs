@@ -46,6 +46,9 @@ pages! {
     RunNow = Change, POST, "operations/*/run-now";
     Retry = Submit, POST, "operations/*/retry";
     Delete = Change, POST, "operations/*/delete";
+    Shares = Share, GET, "operations/*/shares";
+    CreateShare = Share, POST, "operations/*/shares";
+    RevokeShare = Share, POST, "operations/*/shares/*/revoke";
     Kinds = Inspect, GET, "kinds";
     PauseKind = Administer, POST, "kinds/*/pause";
     ResumeKind = Administer, POST, "kinds/*/resume";

@@ -7,7 +7,8 @@ use super::routes::Page;
 use super::standing::{self, What};
 use super::visit::Visit;
 use super::{
-    bulk, change, contents, deliveries, operation, operations, sign_in, start, system, webhooks,
+    bulk, change, contents, deliveries, operation, operations, shares, sign_in, start, system,
+    webhooks,
 };
 use crate::service::ServiceError;
 
@@ -38,6 +39,9 @@ pub(super) async fn answer(page: Page, visit: Visit) -> Result<Response, Service
         Page::Start => start::page(&visit).await,
         Page::Submit => start::submit(&visit).await,
         Page::Webhooks => webhooks::list(&visit),
+        Page::Shares => shares::page(&visit).await,
+        Page::CreateShare => shares::create(&visit).await,
+        Page::RevokeShare => shares::revoke(&visit).await,
         Page::CreateWebhook => webhooks::create(&visit).await,
         Page::Webhook => webhooks::page(&visit).await,
         Page::LiveWebhook => webhooks::live(visit),

@@ -26,7 +26,7 @@ templates! {
     "kinds.html", "kind_rows.html", "workers.html", "worker_rows.html",
     "webhooks.html", "webhook.html", "webhook_secret.html", "deliveries.html", "delivery_list.html",
     "delivery_rows.html", "operation_deliveries.html",
-    "bulk.html", "bulk_done.html", "start.html", "started.html", "system.html", "system_figures.html",
+    "shares.html", "bulk.html", "bulk_done.html", "start.html", "started.html", "system.html", "system_figures.html",
 }
 
 #[derive(Debug)]

@@ -44,6 +44,31 @@ async fn one_operation_is_cancelled_retried_and_deleted() {
 }
 
 #[tokio::test]
+async fn an_operation_is_shared_and_the_share_revoked() {
+    let server = Server::start(&["--handler", "ok=echo done"]).await;
+    let id = server.submit_until("ok", "SUCCEEDED").await;
+    server.page(&format!("/ui/operations/{id}")).await.expect(200).has("/shares\"");
+    let path = format!("/ui/operations/{id}/shares");
+    let token = server.page(&path).await.expect(200).has_not("lrs_").token();
+    let wrong = server.send(&path, &[("token", &token), ("for", "0s")], "").await;
+    wrong.expect(400).has("from 1 s to 366 days").has("value=\"0s\"");
+    let wrong = server.send(&path, &[("token", &token), ("for", "soon")], "").await;
+    wrong.expect(400).has("value=\"soon\"");
+
+    let made = server.send(&path, &[("token", &token), ("for", "2h")], "").await.expect(200);
+    let url = made.body.split("<pre>").nth(1).unwrap().split("</pre>").next().unwrap();
+    let shared = &url[url.find("/v1/shares/lrs_").unwrap()..];
+    server.page(shared).await.expect(200).has(&id).has("SUCCEEDED");
+    let listed = server.page(&path).await.expect(200).has_not("lrs_");
+    let revoke = listed.body.split("/revoke\"").next().unwrap().rsplit('"').next().unwrap();
+    let revoke = format!("{path}/{}/revoke", revoke.rsplit('/').next().unwrap());
+    let answer = server.send(&revoke, &[("token", &token)], "").await.expect(303);
+    assert_eq!(next(&revoke, answer.header("location")), path);
+    server.page(shared).await.expect(404);
+    server.send(&revoke, &[("token", &token)], "").await.expect(404);
+}
+
+#[tokio::test]
 async fn what_is_held_back_is_let_go() {
     let server = Server::start(&["--handler", "a=cat"]).await;
     let token = server.page("/ui/kinds").await.expect(200).has(">Pause</button>").token();
