@@ -226,6 +226,11 @@ const scenes = {
     await submit("another");
     await soon(page.locator("tr", { hasText: "another" }));
     inTime();
+    // What one presses is in sight on a small screen as well.
+    await page.setViewportSize({ width: 1024, height: 800 });
+    const cut = await page.locator(".table").evaluate((it) => it.scrollWidth - it.clientWidth);
+    assert.ok(cut <= 0, `the table of kinds is ${cut} pixels too wide`);
+    await page.setViewportSize({ width: 1280, height: 800 });
     settle();
 
     // Dark, narrow, and without script.

@@ -25,6 +25,10 @@ async fn browsers_are_led_to_the_operations_and_clients_get_what_they_did() {
     for page in PAGES {
         server.page(&format!("/ui/{page}")).await.expect(200).has("longrun");
     }
+    // What a wrong filter matches is not known, and one mistake is told once.
+    server.page("/ui/operations?filter=state%3D%3DQ").await.expect(400).has_not("No operation");
+    let told = server.page("/ui/bulk?action=burn").await.expect(400);
+    assert_eq!(told.body.matches("must be cancel, retry or delete").count(), 1);
     server.page("/ui/nothing").await.expect(404).has("ROUTE_NOT_FOUND");
     let wrong = server.ask("POST", "/ui/kinds", &[], "").await.expect(405);
     assert_eq!(wrong.header("allow"), "GET, HEAD");
