@@ -16,7 +16,8 @@ use crate::config::whole;
 use crate::proto::json;
 use crate::proto::v1::watch_operations_response::Type;
 use crate::proto::v1::{
-    ListKindsResponse, ListWorkersResponse, WatchOperationsRequest, WatchOperationsResponse,
+    KindSummary, ListKindsResponse, ListWorkersResponse, WatchOperationsRequest,
+    WatchOperationsResponse,
 };
 use crate::time_text::parse_duration;
 
@@ -27,7 +28,7 @@ Examples:
   longrun top --json --frames 1
 
 At a terminal the screen is redrawn at each interval, until Ctrl-C; elsewhere the tables follow each
-other. WAITED and TOOK are medians of the latest attempts.";
+other. Kinds with most to do come first. WAITED and TOOK are medians of the latest attempts.";
 
 /// How many transitions are kept for the screen.
 const MOST_LINES: usize = 100;
@@ -78,7 +79,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         match (&screen, out.is_json()) {
             (_, true) => out.record(&document(&now)?)?,
             (Some(_), _) => out.bytes(frame(&now, &feed, out).as_bytes())?,
-            (None, _) => out.line(&tables(&now, out))?,
+            (None, _) => out.line(&tables(&now, usize::MAX, out))?,
         }
         shown += 1;
         if args.frames.is_some_and(|frames| shown >= frames) {
@@ -148,11 +149,18 @@ fn document(look: &Look) -> anyhow::Result<serde_json::Value> {
     Ok(serde_json::json!({ "kinds": kinds["kinds"], "workers": workers["workers"] }))
 }
 
-fn tables(look: &Look, out: &Output) -> String {
+/// Kinds with those first that have most to do; of equals, by name.
+fn busiest(kinds: &[KindSummary]) -> Vec<KindSummary> {
+    let mut sorted = kinds.to_vec();
+    let load = |kind: &KindSummary| (kind.running, kind.queued, kind.ended_last_minute);
+    sorted.sort_by_key(|kind| std::cmp::Reverse(load(kind)));
+    sorted
+}
+
+/// The tables, with at most so many kinds.
+fn tables(look: &Look, most: usize, out: &Output) -> String {
     let now = text::now();
-    let sum = |of: fn(&crate::proto::v1::KindSummary) -> i64| -> i64 {
-        look.kinds.kinds.iter().map(of).sum()
-    };
+    let sum = |of: fn(&KindSummary) -> i64| -> i64 { look.kinds.kinds.iter().map(of).sum() };
     let per_minute = sum(|kind| kind.ended_last_minute);
     let head = format!(
         "{} queued, {} running, {}; within the last minute {} submitted, {} ended, {} failed",
@@ -165,8 +173,17 @@ fn tables(look: &Look, out: &Output) -> String {
     );
     let mut parts = vec![out.paint.bold(&head)];
     parts.extend(look.note.clone());
-    if !look.kinds.kinds.is_empty() {
-        parts.push(kinds_table(&look.kinds.kinds, now, out));
+    let kinds = busiest(&look.kinds.kinds);
+    if let Some(shown) = kinds.get(..kinds.len().min(most)).filter(|shown| !shown.is_empty()) {
+        let mut table = kinds_table(shown, now, out);
+        let more = kinds.len() - shown.len();
+        if more > 0 {
+            table.push_str(&format!(
+                "\n{}",
+                out.paint.dim(&format!("and {more} kinds with less to do"))
+            ));
+        }
+        parts.push(table);
     }
     if !look.workers.workers.is_empty() {
         parts.push(workers_table(&look.workers.workers, now, out));
@@ -177,7 +194,8 @@ fn tables(look: &Look, out: &Output) -> String {
 /// One screen: the tables, and below them as many of the latest transitions as fit.
 fn frame(look: &Look, feed: &Feed, out: &Output) -> String {
     let (rows, columns) = size();
-    let tables = tables(look, out);
+    // Half of the screen, so that workers and transitions have room as well.
+    let tables = tables(look, (rows / 2).saturating_sub(4).max(3), out);
     let mut lines: Vec<&str> = tables.lines().collect();
     let room = rows.saturating_sub(lines.len() + 2);
     let latest = feed.lines.len().saturating_sub(room);

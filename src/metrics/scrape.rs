@@ -21,14 +21,20 @@ pub enum Format {
 }
 
 impl Format {
-    /// The first format in an `Accept` field; Prometheus's if it names none.
+    /// The first format in an `Accept` field that it does not refuse (`q=0`); Prometheus's if it names none.
     pub fn accepted(accept: &str) -> Self {
-        let names = |media_type: &str| accept.find(media_type);
-        match (names("application/openmetrics-text"), names("text/plain")) {
-            (Some(open), Some(plain)) if open < plain => Self::OpenMetrics,
-            (Some(_), None) => Self::OpenMetrics,
-            _ => Self::Prometheus,
-        }
+        let accept = accept.to_ascii_lowercase();
+        let first = accept.split(',').find_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let format = match parts.next()? {
+                "application/openmetrics-text" => Self::OpenMetrics,
+                "text/plain" => Self::Prometheus,
+                _ => return None,
+            };
+            let quality = parts.find_map(|it| it.strip_prefix("q=")?.trim().parse::<f32>().ok());
+            quality.is_none_or(|quality| quality > 0.0).then_some(format)
+        });
+        first.unwrap_or(Self::Prometheus)
     }
 
     /// The media type.
@@ -179,8 +185,9 @@ longrun_submissions_total{kind=\"b\"} 2
         let prometheus =
             "application/openmetrics-text;version=1.0.0;q=0.75,text/plain;q=0.5,*/*;q=0.1";
         assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);
-        for other in ["", "*/*", "text/plain", "text/html,text/plain,application/openmetrics-text"]
-        {
+        let refused = "application/openmetrics-text; q=0, */*";
+        let plain_first = "text/html,text/plain,application/openmetrics-text";
+        for other in ["", "*/*", "text/plain", plain_first, refused] {
             assert_eq!(Format::accepted(other), Format::Prometheus, "{other}");
         }
     }

@@ -69,6 +69,8 @@ impl Facts {
         let limit = operation.next_limit();
         facts.time("Fails at", limit.map(|(at, _)| when(at)));
         facts.time("Deleted at", operation.expires_at().map(when));
+        let trace = submission.trace.as_ref().and_then(|trace| trace.parent.get(3..35));
+        facts.text("Trace", trace.map(str::to_owned));
         let retried = submission.retry_of.map(|id| id.to_string());
         let parent = submission.parent.map(|id| id.to_string());
         for (name, id) in [("Child of", parent), ("Retry of", retried)] {

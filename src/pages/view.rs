@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::fields::encode;
 use crate::operation::{
     Operation, OperationError, Outcome, Progress, State, StateName, Timestamp, Waiting, mark,
 };
@@ -17,6 +18,8 @@ pub(super) struct When {
     pub(super) text: String,
     /// How long ago it was, or else the time of day.
     pub(super) shown: String,
+    /// For how long it has been so, or else the time of day.
+    pub(super) lasted: String,
 }
 
 impl When {
@@ -26,11 +29,14 @@ impl When {
         let iso = prost_types::Timestamp { seconds, nanos }.to_string();
         let second = iso.get(..19).unwrap_or_default();
         let text = format!("{} UTC", second.replace('T', " "));
-        let shown = match now {
-            None => second.get(11..).unwrap_or_default().to_owned(),
-            Some(now) => age(at, now),
+        let (shown, lasted) = match now {
+            None => {
+                let time = second.get(11..).unwrap_or_default();
+                (time.to_owned(), time.to_owned())
+            }
+            Some(now) => (age(at, now), whole(now.since(at))),
         };
-        Self { iso, text, shown }
+        Self { iso, text, shown, lasted }
     }
 }
 
@@ -55,7 +61,7 @@ pub(super) struct Row {
     pub(super) created: When,
     pub(super) attempt: u64,
     pub(super) worker: Option<String>,
-    pub(super) labels: Vec<(String, String)>,
+    pub(super) labels: Vec<Label>,
     pub(super) progress: Option<Bar>,
     pub(super) waiting: Option<Why>,
     /// The error, in one line.
@@ -67,6 +73,14 @@ pub(super) struct Row {
     pub(super) took: Option<String>,
     /// When its attempt started.
     pub(super) since: Option<When>,
+}
+
+/// A label, with the query of the list of all operations that have it.
+#[derive(Debug, Serialize)]
+pub(super) struct Label {
+    key: String,
+    value: String,
+    query: String,
 }
 
 /// A state with its style.
@@ -95,6 +109,26 @@ pub(super) struct Why {
     pub(super) reason: &'static str,
     pub(super) message: String,
     pub(super) until: Option<When>,
+}
+
+impl Label {
+    fn of((key, value): (String, String)) -> Self {
+        let filter = format!("labels.{}={}", in_quotes(&key), in_quotes(&value));
+        Self { query: format!("filter={}", encode(&filter)), key, value }
+    }
+}
+
+/// The text as a filter has it: in quotes, where a backslash makes a quote, a star or a backslash a character.
+fn in_quotes(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\\' | '*') {
+            quoted.push('\\');
+        }
+        quoted.push(c);
+    }
+    quoted + "\""
 }
 
 impl Badge {
@@ -157,7 +191,7 @@ impl Row {
             created: When::new(submission.created_at, now),
             attempt: life.attempt.0.into(),
             worker: life.worker.as_ref().filter(|_| is_running).map(ToString::to_string),
-            labels: labels(operation),
+            labels: labels(operation).into_iter().map(Label::of).collect(),
             progress: life.progress.as_ref().filter(|_| is_running).map(Bar::of),
             waiting: document.waiting.as_ref().map(|waiting| Why::of(waiting, now)),
             trouble: trouble(operation).map(one_line),
@@ -214,6 +248,7 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
         assert_eq!(When::new(at(100), Some(at(103))).shown, "3 s ago");
         assert_eq!(When::new(at(220), Some(at(100))).shown, "in 2 m");
+        assert_eq!(When::new(at(100), Some(at(103))).lasted, "3 s");
         let still = When::new(at(3_661), None);
         assert_eq!((&*still.shown, &*still.text), ("01:01:01", "1970-01-01 01:01:01 UTC"));
         assert_eq!(still.iso, "1970-01-01T01:01:01Z");

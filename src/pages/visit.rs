@@ -46,6 +46,7 @@ pub(super) struct Frame {
     subject: Option<String>,
     /// Whether the caller can sign out.
     is_signed_in: bool,
+    can_list: bool,
     can_submit: bool,
     can_change: bool,
     can_read: bool,
@@ -80,6 +81,7 @@ impl Frame {
             tenant: "acme".to_owned(),
             subject: Some("me".to_owned()),
             is_signed_in: true,
+            can_list: true,
             can_submit: true,
             can_change: true,
             can_read: true,
@@ -148,6 +150,7 @@ impl Visit {
             tenant: self.caller.tenant.to_string(),
             subject: self.caller.subject().map(str::to_owned),
             is_signed_in: cookie::is_signed_in(&self.parts),
+            can_list: may(self, Action::List),
             can_submit: may(self, Action::Submit),
             can_change: may(self, Action::Change),
             can_read: may(self, Action::Read),

@@ -55,6 +55,22 @@ fn a_doctor_says_what_is_wrong_and_what_to_change() {
 }
 
 #[test]
+fn a_doctor_without_credentials_blames_no_proxy() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("test.db").display());
+    let flags = ["--listen", "127.0.0.1:0", "--auth", "required", "--store", &store];
+    let mut command = longrun(&["serve"]);
+    command.args(flags).arg("--bootstrap-key-file").arg(directory.path().join("key"));
+    let server = Server::spawned(command, directory);
+    let said = server.expect(1, &["doctor", "--only", "access", "--only", "watch", "--json"]);
+    let word = str::to_owned;
+    let expected = [(word("access"), word("failed")), (word("watch"), word("skipped"))];
+    assert_eq!(checks(&said), expected, "{said}");
+    let said = server.expect(1, &["doctor", "--only", "watch"]);
+    assert!(said.contains("give --token") && !said.contains("proxy"), "{said}");
+}
+
+#[test]
 fn a_command_goes_on_with_the_trace_of_its_submitter() {
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let server =
@@ -86,6 +102,9 @@ fn top_shows_kinds_and_workers_again_and_again() {
     let said = server.expect(0, &["top", "--frames", "2", "--interval", "100ms"]);
     assert_eq!(said.matches("1 queued, 0 running, 1 worker;").count(), 2, "{said}");
     assert_eq!(said.matches("KIND ").count(), 2, "{said}");
+    // What has most to do stands first.
+    let line = |kind: &str| said.lines().position(|it| it.starts_with(kind));
+    assert!(line("lonely") < line("shout"), "{said}");
     let said = server.expect(0, &["top", "--frames", "1", "--json"]);
     let look: Value = serde_json::from_str(&said).unwrap();
     assert_eq!(look["kinds"][0]["kind"], "lonely");

@@ -35,6 +35,10 @@ async fn each_page_is_for_the_roles_that_stand_here() {
             // What a role may not do is not offered.
             let can_change = answer.body.contains("Cancel the operation");
             assert_eq!(can_change, page == one && *role == "admin", "{page} as {role}");
+            let leads_to_kinds = answer.body.contains("kinds\">Kinds</a>")
+                || answer.body.contains("aria-current=\"page\">Kinds</a>");
+            let is_there = answer.status == 200 && readers.contains(role);
+            assert_eq!(leads_to_kinds, is_there && page != input, "{page} as {role}");
         }
         let asked = server.page(&format!("/ui/{page}")).await.expect(303);
         let next = crate::support::encoded(page);

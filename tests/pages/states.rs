@@ -92,7 +92,8 @@ async fn a_page_shows_where_an_operation_is_and_why() {
         .has("Retry</button>")
         .has_not("data-live");
     shown(&failed).await.has("It failed").has("no disk").has("Start one like it");
-    shown(&running).await.has("3/4 copying").has("data-live");
+    let page = shown(&running).await;
+    page.has("3/4 copying").has("data-live").has_not(" ago</time></span>");
     shown(&later).await.has("Not before").has("SCHEDULED");
 
     let one = server
@@ -122,6 +123,21 @@ async fn a_page_shows_where_an_operation_is_and_why() {
     let form = server.page(&format!("/ui/start?from={done}")).await.expect(200);
     form.has("value=\"ok\"").has("one</textarea>");
     std::fs::write(server.directory().join("go"), "").unwrap();
+}
+
+#[tokio::test]
+async fn a_label_leads_to_all_that_have_it_whatever_its_value() {
+    let server = Server::start(&[]).await;
+    for value in ["a\"b", "a\\b", "a*", "*", "<b>&'", "שלום \u{202e}x"] {
+        let labels = json!({"quote": value});
+        let id = server.submit("", json!({"kind": "nobody", "labels": labels})).await;
+        let other = server.submit("", json!({"kind": "nobody", "labels": {"quote": "abc"}})).await;
+        let page = server.page(&format!("/ui/operations/{id}")).await.expect(200);
+        let link = page.body.split("<a class=\"label\" href=\"../").nth(1).expect("a link");
+        let link = link.split('"').next().unwrap().replace("&amp;", "&");
+        let list = server.page(&format!("/ui/{link}")).await.expect(200);
+        list.has(&id).has_not(&other);
+    }
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> an
     let is_wanted = |check: &Check| args.only.is_empty() || args.only.contains(check);
     let remote = Remote::new(connection)?;
     let mut findings = Vec::new();
-    let mut is_reached = true;
+    let (mut is_reached, mut may_read) = (true, true);
     for check in Check::value_variants().iter().filter(|check| is_wanted(check)) {
         let mut found = match check {
             Check::Ready => vec![server::ready(&remote).await],
@@ -148,12 +148,20 @@ pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> an
             _ if !is_reached => {
                 vec![Finding::new(*check, Verdict::Skipped, "the server does not respond")]
             }
+            Check::Watch if !may_read => {
+                vec![Finding::new(
+                    *check,
+                    Verdict::Skipped,
+                    "the credentials do not permit reading",
+                )]
+            }
             Check::Access => vec![server::access(&remote).await],
             Check::Clock => vec![server::clock(&remote).await],
             Check::Watch => vec![server::stream(&remote, PROBE).await],
         };
         let has_failed = found.iter().any(|it| it.verdict == Verdict::Failed);
         is_reached &= !(*check == Check::Ready && has_failed);
+        may_read &= !(*check == Check::Access && has_failed);
         if !out.is_json() {
             found.iter().try_for_each(|finding| out.line(&line(finding, out)))?;
         }

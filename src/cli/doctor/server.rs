@@ -48,15 +48,20 @@ pub(super) async fn access(remote: &Remote) -> Finding {
             "the credentials permit reading, or the server requires none",
         ),
         Err(error) => {
-            let advice = match error.code() {
-                Code::Unauthenticated => {
-                    "give --token, --token-file or --client-cert (docs/security.md)"
-                }
-                Code::PermissionDenied => "use credentials with the role read",
-                _ => "see the server's log",
-            };
+            let advice = of_credentials(error.code()).unwrap_or("see the server's log");
             Finding::failed(Check::Access, error.message().to_owned(), advice)
         }
+    }
+}
+
+/// What to change if credentials are the reason of a refusal.
+const fn of_credentials(code: Code) -> Option<&'static str> {
+    match code {
+        Code::Unauthenticated => {
+            Some("give --token, --token-file or --client-cert (docs/security.md)")
+        }
+        Code::PermissionDenied => Some("use credentials with the role read"),
+        _ => None,
     }
 }
 
@@ -97,7 +102,8 @@ pub(super) async fn stream(remote: &Remote, patience: Duration) -> Finding {
             return Finding::failed(Check::Watch, "no message of a watch arrives", advice);
         }
         Err(error) => {
-            let advice = "a proxy may not forward HTTP/2 streams (docs/proxies.md)";
+            let advice = of_credentials(error.code())
+                .unwrap_or("a proxy may not forward HTTP/2 streams (docs/proxies.md)");
             return Finding::failed(Check::Watch, error.message().to_owned(), advice);
         }
     };
