@@ -42,6 +42,14 @@ pub(super) fn endpoint(text: &str) -> Result<Handler, String> {
     Handler::of_flag(text, |url| Ok(Work::Endpoint(Box::new(Endpoint::new(url.parse()?)))))
 }
 
+/// Reads the name of an environment variable.
+pub(super) fn variable(name: &str) -> Result<String, String> {
+    match name.is_empty() || name.contains('=') {
+        true => Err("must be the NAME of a variable, without its value, e.g. LANG".to_owned()),
+        false => Ok(name.to_owned()),
+    }
+}
+
 /// The handlers of flags, and the file's handlers for other kinds.
 pub(super) fn merge(flags: Vec<Handler>, file: Vec<Handler>) -> Result<Vec<Handler>, Usage> {
     let mut kinds = HashSet::new();
@@ -69,7 +77,7 @@ impl Handlers {
             {
                 let program = program.display();
                 return Err(Usage(format!(
-                    "the handler of {kind}: there is no program {program}; name a program on PATH, or give its path, e.g. /usr/bin/tr"
+                    "the handler of {kind}: there is no program '{program}'; name a program on PATH, or give its path, e.g. /usr/bin/tr"
                 )));
             }
         }

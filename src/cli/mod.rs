@@ -212,10 +212,18 @@ impl Command {
 }
 
 /// The command line with `--wait 30s` as `--wait=30s`. The value of `--wait` is optional, so clap takes no separate word
-/// as the value. A duration is never an input, so this function does.
+/// as the value. A duration is never an input, so this function does. What only resembles a duration, such as `30x`, is
+/// taken as well, so that it is refused and not submitted.
 pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let is_duration =
-        |word: &OsString| word.to_str().is_some_and(|word| parse_duration(word).is_ok());
+    let resembles = |word: &str| {
+        let unit = word.trim_start_matches(|c: char| c.is_ascii_digit());
+        let is_id = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_unit = !unit.is_empty() && unit.chars().all(char::is_alphabetic);
+        unit.len() < word.len() && is_unit && !is_id
+    };
+    let is_duration = |word: &OsString| {
+        word.to_str().is_some_and(|word| parse_duration(word).is_ok() || resembles(word))
+    };
     let mut joined: Vec<OsString> = Vec::new();
     let mut words = words.into_iter().peekable();
     while let Some(mut word) = words.next() {

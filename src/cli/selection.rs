@@ -27,7 +27,7 @@ pub(super) struct Selection {
     #[arg(long, short, value_name = "KIND", value_delimiter = ',', add = completions::kinds())]
     kind: Vec<String>,
     /// With this label, with this value or any; repeatable
-    #[arg(long, short, value_name = "KEY[=VALUE]")]
+    #[arg(long, short, value_name = "KEY[=VALUE]", value_parser = tested_label)]
     label: Vec<String>,
     /// Children of this batch, by its name, id or URL
     #[arg(long, value_name = "NAME", value_parser = parent, add = completions::operations())]
@@ -108,11 +108,19 @@ fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// Reads `KEY` or `KEY=VALUE`.
+fn tested_label(text: &str) -> Result<String, String> {
+    match text.split('=').next() {
+        Some("") | None => Err("must be KEY or KEY=VALUE, e.g. team=maps".to_owned()),
+        Some(_) => Ok(text.to_owned()),
+    }
+}
+
 /// Operations by name, or all that match a selection.
 #[derive(clap::Args, Debug)]
 pub(super) struct Chosen {
     /// The operations: names, ids, beginnings of ids of at least 8 digits, or URLs
-    #[arg(value_name = "NAME", required_unless_present_any = SELECTING, conflicts_with_all = SELECTING, add = completions::operations())]
+    #[arg(value_name = "NAME", conflicts_with_all = SELECTING, add = completions::operations())]
     names: Vec<String>,
     #[command(flatten)]
     selection: Selection,
@@ -137,9 +145,10 @@ impl Chosen {
             return remote.names(&self.names).await;
         }
         if self.selection.is_empty() {
-            return Err(
-                Usage(format!("--filter is empty; to {verb} all, use --filter '{also}'")).into()
-            );
+            return Err(Usage(format!(
+                "NAME is missing, and no --filter: name the operations to {verb}, or select them, e.g. longrun {verb} --filter '{also}'"
+            ))
+            .into());
         }
         let filter = format!("({}) AND {also}", self.selection.expression());
         let names = matching(filter, remote).await?;

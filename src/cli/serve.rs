@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use clap::builder::NonEmptyStringValueParser;
 use tokio_util::sync::CancellationToken;
 
 use super::handlers::{self, Handlers};
@@ -75,7 +74,7 @@ struct HandlerArgs {
     #[arg(long, value_name = "N", env = "LONGRUN_HANDLER_CONCURRENCY", default_value_t = 4, value_parser = whole(1_u16..=10_000))]
     handler_concurrency: u16,
     /// Environment variable of the server that commands also get, besides PATH, HOME, LANG and TZ; repeatable
-    #[arg(long = "handler-env", value_name = "NAME", env = "LONGRUN_HANDLER_ENV", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long = "handler-env", value_name = "NAME", env = "LONGRUN_HANDLER_ENV", value_parser = handlers::variable)]
     handler_variables: Vec<String>,
     /// Exit codes of commands that ask for another attempt, besides 75: `all`, or codes such as 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_HANDLER_RETRY_ON")]

@@ -120,7 +120,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let request = SubmitRequest {
         input,
         parent,
-        labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
+        labels: map_of(labels)?,
         start_at: start.start_at.map(|(seconds, nanos)| Timestamp { seconds, nanos }),
         start_in: start.start_in.map(message_of).transpose()?,
         settings: Some(settings.message()?),
@@ -211,6 +211,19 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("must be KEY=VALUE, e.g. team=maps".to_owned()),
     }
+}
+
+/// The labels of `--label`, each key once.
+pub(super) fn map_of(labels: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Usage> {
+    let mut map = BTreeMap::new();
+    for (key, value) in labels {
+        if let Some(before) = map.insert(key.clone(), value.clone()) {
+            return Err(Usage(format!(
+                "--label gives {key} twice, {before:?} and {value:?}: give each key once, e.g. --label {key}={value}"
+            )));
+        }
+    }
+    Ok(map)
 }
 
 #[cfg(test)]

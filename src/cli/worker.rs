@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::builder::NonEmptyStringValueParser;
 use futures_util::future::try_join_all;
 use tokio_util::sync::CancellationToken;
 
-use super::handlers::Handlers;
+use super::handlers::{self, Handlers};
 use super::output::Output;
 use super::remote::Remote;
 use super::signals::Signals;
@@ -68,7 +67,7 @@ pub(super) struct Args {
     #[arg(skip)]
     of_file: Vec<Handler>,
     /// Environment variable of this worker that the command also gets; repeatable
-    #[arg(long = "env", value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    #[arg(long = "env", value_name = "NAME", value_parser = handlers::variable)]
     variables: Vec<String>,
     /// Exit codes that ask for another attempt, besides 75: `all`, or codes such as 1,64-78
     #[arg(long, value_name = "CODES", env = "LONGRUN_RETRY_ON")]

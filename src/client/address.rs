@@ -30,6 +30,9 @@ impl Address {
             }
             return Ok(Self::Unix(format!("unix:{path}")));
         }
+        if url.is_empty() {
+            return Err("'': must be a URL".to_owned());
+        }
         let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
         let uri: Uri = url.parse().map_err(|error| format!("{url}: must be a URL ({error})"))?;
         if uri.host().is_none_or(str::is_empty) {
