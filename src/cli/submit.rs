@@ -120,7 +120,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let request = SubmitRequest {
         input,
         parent,
-        labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
+        labels: by_key(labels)?,
         start_at: start.start_at.map(|(seconds, nanos)| Timestamp { seconds, nanos }),
         start_in: start.start_in.map(message_of).transpose()?,
         settings: Some(settings.message()?),
@@ -211,6 +211,19 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("must be KEY=VALUE, e.g. team=maps".to_owned()),
     }
+}
+
+/// The labels of a command line, of which each has its own key.
+pub(super) fn by_key(labels: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Usage> {
+    let mut by_key = BTreeMap::new();
+    for (key, value) in labels {
+        if let Some(first) = by_key.insert(key.clone(), value.clone()) {
+            return Err(Usage(format!(
+                "--label {key} is given twice, as {first} and {value}: give each key once, e.g. --label team=maps"
+            )));
+        }
+    }
+    Ok(by_key)
 }
 
 #[cfg(test)]
