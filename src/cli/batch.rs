@@ -12,7 +12,7 @@ use super::input::payload;
 use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::settings::SettingsArgs;
-use super::submit::{label, map_of};
+use super::submit::{by_key, label};
 use super::{Exit, change, completions, wait, watch};
 use crate::client::{Client, ClientError};
 use crate::proto::v1::batch::Rule;
@@ -112,7 +112,7 @@ fn rule(word: &str) -> Result<(Rule, i64), String> {
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let key = args.idempotency_key.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
     let settings = args.settings.message()?;
-    let labels = map_of(args.labels.clone())?;
+    let labels = by_key(args.labels.clone())?;
     let inputs = inputs(&args.files, args.per_file).await?;
     let (rule, max_failures) = args.rule;
     let batch = Batch {

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use super::Usage;
 use super::host::keeper;
@@ -50,14 +51,16 @@ pub(super) fn variable(name: &str) -> Result<String, String> {
     }
 }
 
-/// The handlers of flags, and the file's handlers for other kinds.
-pub(super) fn merge(flags: Vec<Handler>, file: Vec<Handler>) -> Result<Vec<Handler>, Usage> {
+/// The handlers of flags, and the file's handlers for other kinds. `rule` says how the command's flags name a kind.
+pub(super) fn merge(
+    flags: Vec<Handler>,
+    file: Vec<Handler>,
+    rule: &str,
+) -> Result<Vec<Handler>, Usage> {
     let mut kinds = HashSet::new();
     if let Some(twice) = flags.iter().find(|handler| !kinds.insert(handler.kind.clone())) {
         let kind = &twice.kind;
-        return Err(Usage(format!(
-            "{kind} has two handlers: give --handler or --handler-url once for each kind, e.g. --handler '{kind}=sh work.sh'"
-        )));
+        return Err(Usage(format!("{kind} has two handlers: {rule}")));
     }
     let others = file.into_iter().filter(|handler| !kinds.contains(&handler.kind));
     Ok(others.chain(flags).collect())
@@ -73,11 +76,11 @@ impl Handlers {
             let confined = confinement.check();
             confined.map_err(|reason| Usage(format!("the handler of {kind}: {reason}")))?;
             if let Words::Program(words) = words
-                && let Some(program) = words.first().filter(|program| !is_there(program))
+                && let Some(program) = words.first()
+                && let Some(reason) = unstartable(program)
             {
-                let program = program.display();
                 return Err(Usage(format!(
-                    "the handler of {kind}: there is no program '{program}'; name a program on PATH, or give its path, e.g. /usr/bin/tr"
+                    "the handler of {kind}: {reason}; name a program on PATH, or give its path, e.g. /usr/bin/tr"
                 )));
             }
         }
@@ -137,15 +140,27 @@ impl Handlers {
     }
 }
 
-/// Whether the system would find a program of that name.
-fn is_there(program: &OsStr) -> bool {
-    let is_file = |path: PathBuf| path.metadata().is_ok_and(|found| found.is_file());
+/// Why the system would not start a program of that name.
+fn unstartable(program: &OsStr) -> Option<String> {
+    // Any execute bit counts, because a command may run as another user than this process.
+    let is_executable = |path: &Path| {
+        let metadata = path.metadata();
+        metadata.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    let name = program.display();
     if program.as_encoded_bytes().contains(&b'/') {
-        return is_file(program.into());
+        let path = Path::new(program);
+        return match path.exists() {
+            _ if is_executable(path) => None,
+            true => Some(format!("{name} is not an executable file")),
+            false => Some(format!("there is no program '{name}'")),
+        };
     }
     // Without PATH the system uses its default.
-    let Some(path) = std::env::var_os("PATH") else { return true };
-    std::env::split_paths(&path).any(|directory| is_file(directory.join(program)))
+    let path = std::env::var_os("PATH")?;
+    let is_found =
+        std::env::split_paths(&path).any(|directory| is_executable(&directory.join(program)));
+    (!is_found).then(|| format!("there is no program '{name}'"))
 }
 
 #[cfg(test)]
@@ -167,8 +182,8 @@ mod tests {
     #[test]
     fn flags_win_over_the_file_for_their_kinds() {
         let [a, other_a, b] = ["a=1", "a=2", "b=3"].map(|text| command(text).unwrap());
-        let merged = merge(vec![a.clone()], vec![other_a.clone(), b.clone()]).unwrap();
+        let merged = merge(vec![a.clone()], vec![other_a.clone(), b.clone()], "").unwrap();
         assert_eq!(merged, [b, a.clone()]);
-        assert!(merge(vec![a, other_a], Vec::new()).is_err());
+        assert!(merge(vec![a, other_a], Vec::new(), "").is_err());
     }
 }

@@ -5,6 +5,7 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use super::struck_out::without_password;
@@ -135,6 +136,10 @@ pub(super) fn advice(field: &str) -> Option<String> {
     }
     let path = named(&root, &words);
     let arg = path.last()?.get_arguments().find(|arg| is_of_field(arg, field))?;
+    // A flag that was not given is not what the refusal is about.
+    if of_command.value_source(arg.get_id().as_str()) == Some(ValueSource::DefaultValue) {
+        return None;
+    }
     let given = of_command.get_raw(arg.get_id().as_str())?.map(|value| value.to_string_lossy());
     let given = given.map(|value| quote(&value)).collect::<Vec<_>>().join(" ");
     match arg.get_long() {

@@ -54,6 +54,11 @@ impl Remote {
         }
     }
 
+    /// The server's URL, for people.
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The note of a waiting command that no server responds.
     pub(super) fn unreached(&self, error: &ClientError) -> String {
         format!("no response from {} yet ({}); trying again", self.url, error.message())

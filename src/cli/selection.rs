@@ -58,10 +58,15 @@ fn parent(word: &str) -> Result<String, String> {
     }
 }
 
+/// The seconds from 1970 back to the beginning of the year 1.
+const YEAR_ONE: i64 = -62_135_596_800;
+
 fn since(word: &str) -> Result<prost_types::Timestamp, String> {
     if let Ok(ago) = parse_duration(word) {
-        let time = text::now().checked_sub(ago).ok_or("must not be that long ago")?;
-        return Ok(time.into());
+        let time = text::now().checked_sub(ago).map(prost_types::Timestamp::from);
+        // Filters take times from the year 1 on.
+        let time = time.filter(|time| time.seconds >= YEAR_ONE);
+        return time.ok_or_else(|| "must be after the year 1".to_owned());
     }
     let time = parse_time(word);
     time.map(|(seconds, nanos)| prost_types::Timestamp { seconds, nanos })

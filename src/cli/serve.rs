@@ -103,7 +103,9 @@ impl Args {
         (self.config.relay, self.config.dialects, self.config.tenants) = (relay, dialects, limits);
         let HandlerArgs { commands, endpoints, .. } = &mut self.handlers;
         let flags = [std::mem::take(commands), std::mem::take(endpoints)].concat();
-        self.merged = handlers::merge(flags, handlers)?;
+        let rule =
+            "give --handler or --handler-url once for each kind, e.g. --handler 'shout=tr a-z A-Z'";
+        self.merged = handlers::merge(flags, handlers, rule)?;
         self.config
             .validate()
             .map_err(|error| refusal::of_config(&error, &configured::command("serve")))

@@ -1,5 +1,5 @@
-//! Reports on stderr, once, that no worker serves an operation's kind, or that the server cannot be reached; the
-//! command goes on waiting.
+//! Reports on stderr, once, that an operation will not start by itself, because no worker serves its kind or its kind is
+//! paused, or that the server cannot be reached; the command goes on waiting.
 
 use std::future::pending;
 use std::pin::pin;
@@ -19,8 +19,8 @@ const NOBODY: &str = "operations/00000000-0000-7000-8000-000000000000";
 /// The longest time between two checks.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// Does `work`, which waits for an operation. Meanwhile calls `note` if no worker serves its kind. Calls `name` each time,
-/// because the name may not be known at first.
+/// Does `work`, which waits for an operation. Meanwhile calls `note` if the operation will not start by itself. Calls `name`
+/// each time, because the name may not be known at first.
 pub(super) async fn broken<T>(
     remote: &Remote,
     name: impl Fn() -> Option<String>,
@@ -62,9 +62,13 @@ async fn look(
     }
 }
 
-/// `no worker serves report.build (serving now: …)`, if the operation has waited for that reason for at least [`SILENCE`].
+/// `no worker serves report.build (serving now: …)` or `the kind report.build is paused`, if the operation has waited for
+/// at least [`SILENCE`]. Other reasons pass without a person's help.
 pub(super) fn words(operation: &Operation, now: SystemTime) -> Option<String> {
-    let waiting = operation.waiting.as_ref().filter(|it| it.reason() == Reason::NoWorker)?;
+    let waiting = operation.waiting.as_ref()?;
+    if !matches!(waiting.reason(), Reason::NoWorker | Reason::Paused) {
+        return None;
+    }
     let since = text::time(operation.update_time.as_ref())?;
     let is_old = now.duration_since(since).is_ok_and(|waited| waited >= SILENCE);
     is_old.then(|| text::clean(&waiting.message))

@@ -120,7 +120,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let request = SubmitRequest {
         input,
         parent,
-        labels: map_of(labels)?,
+        labels: by_key(labels)?,
         start_at: start.start_at.map(|(seconds, nanos)| Timestamp { seconds, nanos }),
         start_in: start.start_in.map(message_of).transpose()?,
         settings: Some(settings.message()?),
@@ -213,17 +213,17 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The labels of `--label`, each key once.
-pub(super) fn map_of(labels: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Usage> {
-    let mut map = BTreeMap::new();
+/// The labels of a command line, of which each has its own key.
+pub(super) fn by_key(labels: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Usage> {
+    let mut by_key = BTreeMap::new();
     for (key, value) in labels {
-        if let Some(before) = map.insert(key.clone(), value.clone()) {
+        if let Some(first) = by_key.insert(key.clone(), value.clone()) {
             return Err(Usage(format!(
-                "--label gives {key} twice, {before:?} and {value:?}: give each key once, e.g. --label {key}={value}"
+                "--label {key} is given twice, as {first} and {value}: give each key once, e.g. --label team=maps"
             )));
         }
     }
-    Ok(map)
+    Ok(by_key)
 }
 
 #[cfg(test)]

@@ -150,7 +150,8 @@ impl Args {
                 "a command or --url needs KIND, the kind that it executes, e.g. longrun worker shout -- tr a-z A-Z".to_owned(),
             ));
         }
-        let list = super::handlers::merge(flags, self.of_file.clone())?;
+        let rule = "name each kind once, e.g. longrun worker -k count -k sort -- ./work.sh";
+        let list = handlers::merge(flags, self.of_file.clone(), rule)?;
         if list.is_empty() {
             return Err(Usage(
                 "--config must have a [[handler]], or the worker has nothing to serve, e.g. [[handler]] kind = 'shout' command = \
@@ -187,7 +188,8 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
             None => worker,
         }
     });
-    out.note(&format!("serving {kinds}, {at_once} at once; Ctrl-C stops"));
+    let url = remote.url();
+    out.note(&format!("connecting to {url} to serve {kinds}, {at_once} at once; Ctrl-C stops"));
     let stop = CancellationToken::new();
     let mut signals = Signals::catch()?;
     let work = try_join_all(workers.map(|worker| worker.run(stop.clone())));

@@ -34,6 +34,35 @@ fn a_kind_that_nobody_serves_is_told_to_whoever_waits() {
 }
 
 #[test]
+fn a_paused_kind_is_reported_to_commands_that_wait() {
+    const PAUSED: &str = "the kind shout is paused";
+    let server = Server::start(&["shout=cat"]);
+    server.expect(0, &["kinds", "pause", "shout"]);
+    let name = server.submit(&["shout"]);
+    for args in [&["submit", "shout", "--watch"][..], &["wait", &name], &["watch", &name]] {
+        let mut child =
+            server.command(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+        assert_eq!(line.trim_end(), PAUSED, "{args:?}");
+    }
+}
+
+#[test]
+fn a_worker_names_the_server_that_it_connects_to() {
+    let args = ["worker", "k", "--server", "http://127.0.0.1:1", "--", "cat"];
+    let mut child = longrun(&args).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let is_about = |line: &String| line.contains("connecting to http://127.0.0.1:1 to serve k");
+    let found = lines.take(5).any(|line| is_about(&line));
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(found);
+}
+
+#[test]
 fn workers_and_kinds_are_tables_and_documents() {
     let server = Server::start(&["shout=cat"]);
     server.submit(&["lonely"]);
