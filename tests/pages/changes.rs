@@ -58,7 +58,7 @@ async fn an_operation_is_shared_and_the_share_revoked() {
     let made = server.send(&path, &[("token", &token), ("for", "2h")], "").await.expect(200);
     let url = made.body.split("<pre>").nth(1).unwrap().split("</pre>").next().unwrap();
     let shared = &url[url.find("/v1/shares/lrs_").unwrap()..];
-    server.page(shared).await.expect(200).has(&id).has("SUCCEEDED");
+    server.page(shared).await.expect(303).has(&id).has("SUCCEEDED");
     let listed = server.page(&path).await.expect(200).has_not("lrs_");
     let revoke = listed.body.split("/revoke\"").next().unwrap().rsplit('"').next().unwrap();
     let revoke = format!("{path}/{}/revoke", revoke.rsplit('/').next().unwrap());
