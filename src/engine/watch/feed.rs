@@ -15,8 +15,7 @@ use super::super::Shared;
 use super::super::request::EngineError;
 use super::chain::{Next, Place};
 use super::gathered::Gathered;
-use super::item::Committed;
-use super::item::{FeedItem, FeedStart};
+use super::item::{Committed, FeedItem, FeedStart};
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, Scope, Timestamp};
 use crate::store::log::{Change, Frontier, Logged, Position, ReadError, Reader};
@@ -141,9 +140,7 @@ impl Feed {
 
     /// Skips what was committed before this call.
     pub async fn skip(&mut self) -> Result<(), EngineError> {
-        // Taken before the frontier is read, as in a new watch.
-        self.place = self.shared.hub.chain().place();
-        self.reports = self.shared.hub.reports();
+        (self.place, self.reports) = (self.shared.hub.chain().place(), self.shared.hub.reports());
         self.progress.take();
         self.pending.clear();
         self.phase = Phase::Opening(FeedStart::Now);
