@@ -115,9 +115,9 @@ fn quoted(value: &str) -> String {
 
 /// Reads `KEY` or `KEY=VALUE`.
 fn tested_label(text: &str) -> Result<String, String> {
-    match text.split('=').next() {
-        Some("") | None => Err("must be KEY or KEY=VALUE, e.g. team=maps".to_owned()),
-        Some(_) => Ok(text.to_owned()),
+    match text.is_empty() || text.starts_with('=') {
+        true => Err("must be KEY or KEY=VALUE, e.g. team=maps".to_owned()),
+        false => Ok(text.to_owned()),
     }
 }
 
