@@ -34,10 +34,10 @@ pub mod tokens;
 mod tracing;
 mod webhooks;
 
-pub use self::tracing::Tracing;
+pub use self::tracing::{TRACE_ID, Tracing};
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
-pub use listen::{Browsers, Listen, ShowPages};
+pub use listen::{Browsers, Listen, SchemaFile, ShowPages};
 pub use metrics::Metrics;
 pub use store::{PostgresUrl, Store, StoreUrl, StoreUrlParser, objects_place};
 pub use tls::{CertificateCaller, ClientAuth, Tls, TlsFiles};

@@ -44,6 +44,7 @@ mod opening;
 mod places;
 mod post;
 mod resets;
+mod schemas;
 mod socket;
 mod storage;
 mod tasks;
@@ -120,6 +121,7 @@ impl Server {
         };
         let relay = Relay::new(&config.relay)?;
         let descriptors = Descriptors::open(config.types.descriptor_sets.clone()).await?;
+        let schemas = schemas::read(&config.browsers.input_schemas).await?;
         let store = open_store(config.store.url.clone()).await?;
         let objects = open_objects(config.store.objects().as_deref())?;
         let mut catalogue = Catalogue::new(Arc::clone(&store));
@@ -153,7 +155,7 @@ impl Server {
         if let Some(files) = storage::files_of(&config.store.url) {
             service.meters().measure_files(files);
         }
-        let front = interfaces::front(&config, &service, &callers, &relay, &descriptors)?;
+        let front = interfaces::front(&config, &service, &callers, &relay, &descriptors, schemas)?;
         Ok(Self {
             sockets,
             metrics_port,

@@ -10,7 +10,10 @@ const DAY: u64 = 24 * HOUR;
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
-        0 => format!("{} ms", duration.as_millis()),
+        0 => match duration.as_micros() {
+            micros @ 100..10_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+            micros => format!("{} ms", micros / 1_000),
+        },
         1..10 => format!("{seconds}.{} s", duration.subsec_millis() / 100),
         _ => whole(duration),
     }

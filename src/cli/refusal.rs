@@ -15,7 +15,7 @@ use crate::config::ConfigError;
 use crate::operation::Settings;
 
 /// Valid values, by flag or by the name of the value.
-const EXAMPLES: [(&str, &str); 59] = [
+const EXAMPLES: [(&str, &str); 60] = [
     ("--after-revision", "3"),
     ("--ca", "ca.pem"),
     ("--check-store", "sqlite:longrun.db"),
@@ -28,6 +28,7 @@ const EXAMPLES: [(&str, &str); 59] = [
     ("--env", "GREETING"),
     ("--filter", "kind=report.build"),
     ("--frames", "1"),
+    ("--input-schema", "report.build=schemas/report.json"),
     ("--handler-env", "GREETING"),
     ("--jwt-algorithm", "ES256"),
     ("--jwt-audience", "longrun"),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::DEFAULT_PORT;
+use crate::operation::Kind;
 
 /// Where to listen, and what the address looks like from outside.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,29 @@ pub struct Browsers {
     /// and no relay or dialect of the configuration file is there
     #[arg(long, value_name = "WHETHER", env = "LONGRUN_PAGES", value_enum)]
     pub pages: Option<ShowPages>,
+    /// JSON Schema of the inputs of a kind: the page that starts an operation has a form with a field for each property;
+    /// read at the start, at most 1 MiB; repeatable (the variable: separated by commas)
+    #[arg(long = "input-schema", value_name = "KIND=FILE", env = "LONGRUN_INPUT_SCHEMAS", value_delimiter = ',', value_parser = input_schema)]
+    pub input_schemas: Vec<SchemaFile>,
+}
+
+/// The file with the schema of a kind's inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaFile {
+    /// The kind.
+    pub kind: Kind,
+    /// The file.
+    pub path: PathBuf,
+}
+
+fn input_schema(text: &str) -> Result<SchemaFile, String> {
+    let rule = "must be a kind and a file, e.g. report.build=schemas/report.json";
+    let (kind, path) = text.split_once('=').ok_or(rule)?;
+    let kind = Kind::parse(kind.trim()).map_err(|wrong| format!("{rule}; the kind {wrong}"))?;
+    match path.trim() {
+        "" => Err(rule.to_owned()),
+        path => Ok(SchemaFile { kind, path: path.into() }),
+    }
 }
 
 /// Whether there are pages.

@@ -10,6 +10,25 @@ pub struct Tracing {
     /// without it OTEL_EXPORTER_OTLP_ENDPOINT says where, and without both there are no spans; see docs/tracing.md
     #[arg(long, value_name = "URL", env = "LONGRUN_OTLP_ENDPOINT", value_parser = endpoint)]
     pub otlp_endpoint: Option<String>,
+    /// URL of a trace in a viewer of traces, with {trace_id} in the place of its id, e.g.
+    /// http://localhost:16686/trace/{trace_id}; pages link operations to it
+    #[arg(long, value_name = "URL", env = "LONGRUN_TRACE_URL", value_parser = trace_url)]
+    pub trace_url: Option<String>,
+}
+
+/// The placeholder of a trace's id.
+pub const TRACE_ID: &str = "{trace_id}";
+
+fn trace_url(text: &str) -> Result<String, String> {
+    // Only a web address: pages link to it.
+    let uri: Option<http::Uri> = text.replace(TRACE_ID, "0").parse().ok();
+    let scheme = uri.as_ref().and_then(http::Uri::scheme_str);
+    match scheme {
+        Some("http" | "https") if text.contains(TRACE_ID) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "must be a URL of http or https with {TRACE_ID}, e.g. http://localhost:16686/trace/{TRACE_ID}"
+        )),
+    }
 }
 
 fn endpoint(text: &str) -> Result<String, String> {
@@ -43,7 +62,7 @@ mod tests {
     #[test]
     fn the_flag_goes_before_the_variables_of_opentelemetry() {
         let of = |flag: Option<&str>, variables: &[(&str, &str)]| {
-            let tracing = Tracing { otlp_endpoint: flag.map(str::to_owned) };
+            let tracing = Tracing { otlp_endpoint: flag.map(str::to_owned), trace_url: None };
             tracing.endpoint(|name| {
                 let found = variables.iter().find(|(variable, _)| *variable == name);
                 found.map(|(_, value)| (*value).to_owned())
@@ -57,6 +76,16 @@ mod tests {
         assert_eq!(of(Some("http://c"), &[general, of_traces]).as_deref(), Some("http://c"));
         assert_eq!(of(Some("http://c"), &[("OTEL_SDK_DISABLED", "TRUE")]), None);
         assert_eq!(of(None, &[general, ("OTEL_TRACES_EXPORTER", "none")]), None);
+    }
+
+    #[test]
+    fn a_link_to_a_trace_names_the_place_of_its_id() {
+        for good in ["http://j:16686/trace/{trace_id}", "https://g/explore?trace={trace_id}&x=1"] {
+            assert_eq!(trace_url(good).as_deref(), Ok(good));
+        }
+        for wrong in ["http://j/trace/", "javascript:alert({trace_id})", "/trace/{trace_id}", ""] {
+            assert!(trace_url(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@
 //!     |            |
 //!     +-----+------+
 //!           v
-//!   words and boards           request, cache, progress, health, watch::hub, clock
+//!   words and boards           request, cache, progress, course, health, watch::hub, clock
 //!           ^
 //! watch/                     watches: its parts read the store and the hub
 //! ```
@@ -41,6 +41,7 @@ mod children;
 pub mod clock;
 mod commit;
 mod config;
+mod course;
 mod dispatch;
 mod health;
 mod poll;
@@ -59,6 +60,7 @@ pub use calls::{Engine, EngineTask};
 pub use clock::{Clock, Ids, ManualClock, Moment, SystemClock};
 pub use commit::recent::Percentiles;
 pub use config::EngineConfig;
+pub use course::CoursePoint;
 pub use dispatch::roster::WorkerState;
 pub use health::StoreHealth;
 pub use poll::Poll;

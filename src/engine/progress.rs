@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::course::{CoursePoint, Courses};
 use crate::operation::{Attempt, Operation, OperationId, Progress};
 use crate::store::shared::AttemptProgress;
 
@@ -16,6 +17,7 @@ struct Board {
     latest: HashMap<OperationId, Entry>,
     /// Operations whose published progress is of an attempt that has ended.
     ended: Vec<OperationId>,
+    courses: Courses,
 }
 
 #[derive(Debug)]
@@ -35,8 +37,19 @@ impl ProgressBoard {
     /// Replaces the progress of an attempt.
     pub(super) fn set(&self, id: OperationId, attempt: Attempt, progress: Progress) {
         let mut board = self.lock();
+        board.courses.note(id, attempt, &progress);
         let is_left = board.latest.get(&id).is_some_and(|before| before.is_left);
         board.latest.insert(id, Entry { attempt, progress, is_left, is_news: true });
+    }
+
+    /// Notes what another replica's worker reported.
+    pub(super) fn note_elsewhere(&self, id: OperationId, attempt: Attempt, progress: &Progress) {
+        self.lock().courses.note(id, attempt, progress);
+    }
+
+    /// An operation's progress over time, oldest first.
+    pub(super) fn course(&self, id: OperationId) -> Vec<CoursePoint> {
+        self.lock().courses.of(id)
     }
 
     /// An attempt's progress.
@@ -66,7 +79,7 @@ impl ProgressBoard {
     /// Takes what to publish to other replicas and what to withdraw, and marks both as done.
     pub(super) fn to_leave(&self) -> (Vec<AttemptProgress>, Vec<OperationId>) {
         let mut board = self.lock();
-        let Board { latest, ended } = &mut *board;
+        let Board { latest, ended, .. } = &mut *board;
         // Progress of a later attempt replaces what was published of the earlier one.
         let mut ended = std::mem::take(ended);
         ended.retain(|id| !latest.contains_key(id));

@@ -83,6 +83,9 @@ impl Sharer {
             // This replica has newer progress of its own workers' attempts.
             !is_told && self.shared.progress.get(it.id, it.attempt).is_none()
         });
+        for AttemptProgress { id, attempt, progress } in &left {
+            self.shared.progress.note_elsewhere(*id, *attempt, progress);
+        }
         if !has_feeds {
             for AttemptProgress { id, attempt, progress } in &left {
                 hub.progress(*id, *attempt, None, progress);

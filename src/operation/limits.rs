@@ -202,6 +202,17 @@ impl LimitTable {
         self.0.iter().map(|(limit, most)| (limit, *most))
     }
 
+    /// The limits that hold for the tenant: its own, and those for all tenants that none of its own replaces.
+    pub fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = (&Limit, u64)> {
+        self.iter().filter(move |(limit, _)| match &limit.tenant {
+            Some(of) => of == tenant,
+            None => {
+                let own = Limit { tenant: Some(tenant.clone()), ..(*limit).clone() };
+                !self.0.contains_key(&own)
+            }
+        })
+    }
+
     /// The tenant's limit of that name, for all kinds together or for one.
     pub fn get(&self, name: LimitName, tenant: &TenantId, kind: Option<&Kind>) -> Option<u64> {
         let limit = |tenant| Limit { name, tenant, kind: kind.cloned(), label: None };

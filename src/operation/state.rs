@@ -181,6 +181,17 @@ pub struct Progress {
     pub at: Timestamp,
 }
 
+impl Progress {
+    /// From 0 to 100: the reported percentage, or else the done units in relation to the total.
+    pub fn percent_done(&self) -> Option<f64> {
+        let of_units = || match (self.done_units, self.total_units) {
+            (Some(done), Some(total)) if total > 0 => Some(100.0 * done as f64 / total as f64),
+            _ => None,
+        };
+        self.percent.or_else(of_units).map(|percent| percent.clamp(0.0, 100.0))
+    }
+}
+
 closed_set! {
     /// The name of a state, in the order of the life cycle. The numbers are those of the wire and of
     /// the database.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::view::When;
+use crate::config::TRACE_ID;
 use crate::operation::{
     ErrorSource, Operation, OperationError, Outcome, Settings, State, Timestamp,
 };
@@ -22,6 +23,8 @@ struct Fact {
     text: Option<String>,
     when: Option<When>,
     operation: Option<String>,
+    /// A URL elsewhere that the text leads to.
+    link: Option<String>,
 }
 
 /// Errors or warnings, with a heading.
@@ -45,7 +48,12 @@ struct Error {
 }
 
 impl Facts {
-    pub(super) fn of(operation: &Operation, now: Option<Timestamp>) -> Self {
+    /// The facts of an operation. `trace_url` is the URL of a trace in a viewer, with a placeholder for its id.
+    pub(super) fn of(
+        operation: &Operation,
+        trace_url: Option<&str>,
+        now: Option<Timestamp>,
+    ) -> Self {
         let (submission, life) = (&operation.submission, &operation.life);
         let mut facts = Self(Vec::new());
         let when = |at| When::new(at, now);
@@ -70,7 +78,12 @@ impl Facts {
         facts.time("Fails at", limit.map(|(at, _)| when(at)));
         facts.time("Deleted at", operation.expires_at().map(when));
         let trace = submission.trace.as_ref().and_then(|trace| trace.parent.get(3..35));
-        facts.text("Trace", trace.map(str::to_owned));
+        facts.0.extend(trace.map(|trace| Fact {
+            name: "Trace",
+            text: Some(trace.to_owned()),
+            link: trace_url.map(|url| url.replace(TRACE_ID, trace)),
+            ..Fact::default()
+        }));
         let retried = submission.retry_of.map(|id| id.to_string());
         let parent = submission.parent.map(|id| id.to_string());
         for (name, id) in [("Child of", parent), ("Retry of", retried)] {

@@ -1,7 +1,7 @@
 //! The fields of a form or a query: names and values, percent-encoded (`application/x-www-form-urlencoded`).
 
 /// More fields than any form has. Further ones are not read, because each takes more memory than its bytes.
-const MOST: usize = 100;
+const MOST: usize = 200;
 
 /// Fields in order. A missing field is empty.
 #[derive(Clone, Debug, Default)]

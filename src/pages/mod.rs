@@ -6,6 +6,7 @@
 //!
 //! Read next: `routes` for the pages, `visit` for a request as pages see it, `live` for how pages stay current.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -21,6 +22,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 
 use crate::auth::Authenticator;
 use crate::http::{is_from_here, read_body};
+use crate::operation::Kind;
 use crate::service::{Action, Identity, Reason, Service, ServiceError};
 
 mod assets;
@@ -30,9 +32,11 @@ mod children;
 mod commands;
 mod contents;
 mod cookie;
+mod curve;
 mod deliveries;
 mod facts;
 mod fields;
+mod limit_row;
 mod live;
 mod operation;
 mod operations;
@@ -40,6 +44,7 @@ mod pretty;
 mod problem;
 mod region;
 mod routes;
+mod schema;
 mod serve;
 mod shares;
 mod sign_in;
@@ -54,6 +59,7 @@ mod webhooks;
 
 use fields::Fields;
 use routes::Page;
+pub use schema::{InputSchema, SchemaError};
 use template::Templates;
 use visit::Visit;
 
@@ -75,6 +81,10 @@ pub struct PagesOptions {
     pub public_url: Option<String>,
     /// The store's URL without secrets, for operators.
     pub store: String,
+    /// The URL of a trace in a viewer, with a placeholder for its id.
+    pub trace_url: Option<String>,
+    /// The forms of kinds whose inputs have a schema.
+    pub schemas: BTreeMap<Kind, InputSchema>,
 }
 
 #[derive(Debug)]

@@ -19,8 +19,8 @@ use super::view::{Row, When};
 use super::visit::{Frame, Visit};
 use crate::operation::{OperationId, Revision, Timestamp};
 use crate::service::{
-    Action, Document, HistoryRequest, OperationName, Reason, ServiceError, View, WatchMessage,
-    WatchOptions, WatchStream, echo,
+    Action, CoursePoint, Document, HistoryRequest, OperationName, Reason, ServiceError, View,
+    WatchMessage, WatchOptions, WatchStream, echo,
 };
 use crate::store::{HistoryEntry, HistoryPosition, LogEntry};
 use crate::wire::size;
@@ -155,6 +155,8 @@ struct Read {
     children: Option<Children>,
     /// Deliveries of webhooks, for callers that administer them.
     deliveries: Vec<DeliveryRow>,
+    /// How far it had come at which time.
+    course: Vec<CoursePoint>,
 }
 
 impl Read {
@@ -180,7 +182,8 @@ impl Read {
             false => Vec::new(),
         };
         let children = Children::of(visit, &document, now).await?;
-        Ok(Self { document, contents: [result, input], children, deliveries })
+        let course = visit.service().course(&document);
+        Ok(Self { document, contents: [result, input], children, deliveries, course })
     }
 
     fn whole<'a>(
@@ -194,9 +197,9 @@ impl Read {
         let id = operation.id().to_string();
         Whole {
             row: Row::of(&self.document, now),
-            facts: Facts::of(operation, now),
+            facts: Facts::of(operation, visit.shared().options.trace_url.as_deref(), now),
             troubles: troubles(operation),
-            timeline: Timeline::of(&history.steps, visit.service().now()),
+            timeline: Timeline::of(&history.steps, &self.course, visit.service().now()),
             steps: &history.steps,
             left_out: history.left_out,
             lines: lines.iter().map(|line| Line::of(line, None)).collect(),

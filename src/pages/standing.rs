@@ -7,13 +7,14 @@ use serde::Serialize;
 use tokio::time::{Duration, Instant};
 
 use super::commands::{self, Command};
+use super::limit_row::LimitRow;
 use super::live::{self, Live, Wake};
 use super::region::Region;
-use super::view::When;
+use super::view::{Bar, When};
 use super::visit::{Frame, Visit};
-use crate::operation::{Kind, Timestamp};
+use crate::operation::{Kind, Operation, Timestamp};
 use crate::service::{
-    FeedStream, KindRecord, Percentiles, ServiceError, WorkerFigures, WorkerState,
+    FeedStream, KindRecord, Percentiles, ServiceError, WorkerRecord, WorkerState,
 };
 use crate::words;
 
@@ -21,6 +22,8 @@ use crate::words;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// The maximum number of a worker's kinds that are named.
 const MOST_KINDS: usize = 8;
+/// The maximum number of a worker's operations that are shown.
+const MOST_DOING: usize = 5;
 
 #[derive(Debug, Serialize)]
 struct Kinds {
@@ -45,6 +48,7 @@ struct KindRow {
     is_paused: bool,
     /// Whether operations wait, and no worker serves the kind.
     is_stuck: bool,
+    limits: Vec<LimitRow>,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,11 +73,39 @@ struct WorkerRow {
     since: Option<When>,
     is_elsewhere: bool,
     is_shared: bool,
+    /// What it does now.
+    doing: Vec<Doing>,
+    /// How many attempts it runs that are not shown.
+    more: usize,
+}
+
+/// An operation that a worker executes.
+#[derive(Debug, Serialize)]
+struct Doing {
+    id: String,
+    /// The end of the id.
+    short: String,
+    kind: String,
+    since: When,
+    progress: Option<Bar>,
+}
+
+impl Doing {
+    fn of(operation: &Operation, now: Option<Timestamp>) -> Self {
+        let id = operation.id().to_string();
+        Self {
+            short: id.get(id.len().saturating_sub(8)..).unwrap_or(&id).to_owned(),
+            id,
+            kind: operation.submission.kind.to_string(),
+            since: When::new(operation.life.updated_at, now),
+            progress: operation.life.progress.as_ref().map(Bar::of),
+        }
+    }
 }
 
 impl KindRow {
     fn of(record: &KindRecord, now: Option<Timestamp>) -> Self {
-        let KindRecord { figures, oldest_at } = record;
+        let KindRecord { figures, oldest_at, limits } = record;
         Self {
             kind: figures.kind.to_string(),
             queued: figures.queued,
@@ -86,6 +118,7 @@ impl KindRow {
             took: figures.attempts.map(percentiles),
             is_paused: figures.is_paused,
             is_stuck: figures.queued > 0 && figures.workers == 0,
+            limits: limits.iter().map(LimitRow::of).collect(),
         }
     }
 }
@@ -95,7 +128,10 @@ fn percentiles(of: Percentiles) -> [String; 3] {
 }
 
 impl WorkerRow {
-    fn of(number: usize, worker: &WorkerFigures, now: Option<Timestamp>) -> Self {
+    fn of(number: usize, record: &WorkerRecord, now: Option<Timestamp>) -> Self {
+        let WorkerRecord { figures: worker, operations } = record;
+        let doing = operations.iter().take(MOST_DOING);
+        let doing: Vec<Doing> = doing.map(|operation| Doing::of(operation, now)).collect();
         let (state, tone) = match worker.state {
             WorkerState::Serving => ("Serving", "succeeded"),
             WorkerState::Draining => ("Draining", "cancelling"),
@@ -114,6 +150,8 @@ impl WorkerRow {
             since: worker.since.map(|at| When::new(at, now)),
             is_elsewhere: worker.is_elsewhere,
             is_shared: worker.is_shared,
+            more: worker.running.saturating_sub(doing.len()),
+            doing,
         }
     }
 }

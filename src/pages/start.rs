@@ -1,4 +1,4 @@
-//! A form that submits an operation.
+//! A form that submits an operation: of its input's fields if the kind has a schema, or else with the input as text.
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -9,11 +9,12 @@ use serde_json::Value;
 use super::contents::{Role, text_of};
 use super::fields::Fields;
 use super::problem::status;
+use super::schema::{InputSchema, SchemaForm};
 use super::view::labels;
 use super::visit::Visit;
 use super::{operation, to};
 use crate::operation::payload::is_json;
-use crate::operation::{NewOperation, Payload, Range, Setting, Settings};
+use crate::operation::{Kind, NewOperation, Payload, Range, Setting, Settings};
 use crate::proto::{json, v1};
 use crate::service::{Action, OperationName, ServiceError, View, Violations};
 use crate::time_text::{NotADuration, parse_duration};
@@ -36,6 +37,10 @@ struct Form {
     settings: Vec<SettingField>,
     types: [(&'static str, &'static str); 3],
     kinds: Vec<String>,
+    /// The kinds whose inputs have a form.
+    forms: Vec<String>,
+    /// The form of the input, if it is shown in place of a text.
+    schema: Option<SchemaForm>,
     /// The violations: fields with their rules.
     wrong: Vec<(String, String)>,
 }
@@ -77,14 +82,28 @@ impl Form {
         }
     }
 
+    /// The form of the schema with this form's input; `None` if it cannot make that.
+    fn like_schema(&self, schema: &InputSchema) -> Option<SchemaForm> {
+        match self.input.as_str() {
+            "" => Some(schema.untouched()),
+            text => schema.of_input(&serde_json::from_str(text).ok()?),
+        }
+    }
+
     async fn show(mut self, visit: &Visit, status: StatusCode) -> Result<Response, ServiceError> {
         if visit.caller.can(Action::Inspect) {
             let (kinds, _) = visit.service().list_kinds(&visit.caller).await?;
             self.kinds =
                 kinds.iter().take(MOST_KINDS).map(|it| it.figures.kind.to_string()).collect();
         }
+        self.forms = visit.shared().options.schemas.keys().map(Kind::to_string).collect();
         visit.show(status, "start.html", &visit.frame("Start one", "start"), self)
     }
+}
+
+/// The schema of the kind's inputs, if it has one.
+fn schema<'a>(visit: &'a Visit, kind: &str) -> Option<&'a InputSchema> {
+    visit.shared().options.schemas.get(&Kind::parse(kind).ok()?)
 }
 
 /// `queue_timeout` as `Queue timeout`.
@@ -99,6 +118,9 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
     let mut form = Form::of(&visit.query);
     if visit.query.has("from") {
         like(visit, &operation::by_id(visit.query.word("from"))?, &mut form).await?;
+    }
+    if visit.query.word("as") != "json" {
+        form.schema = schema(visit, &form.kind).and_then(|schema| form.like_schema(schema));
     }
     form.show(visit, StatusCode::OK).await
 }
@@ -145,11 +167,18 @@ pub(super) async fn submit(visit: &Visit) -> Result<Response, ServiceError> {
         Err(error) => error,
     };
     let mut form = Form::of(&visit.form);
+    form.schema = sent_schema(visit).map(|schema| schema.sent(&visit.form));
     form.wrong = match refused.violations.is_empty() {
         true => vec![(String::new(), refused.message)],
         false => refused.violations.into_iter().map(|it| (it.field, it.description)).collect(),
     };
     form.show(visit, status(refused.reason)).await
+}
+
+/// The schema whose form was sent.
+fn sent_schema(visit: &Visit) -> Option<&InputSchema> {
+    let is_sent = visit.form.get("as") == "fields";
+    schema(visit, visit.form.word("kind")).filter(|_| is_sent)
 }
 
 fn read(visit: &Visit) -> Result<NewOperation, ServiceError> {
@@ -179,7 +208,13 @@ fn read(visit: &Visit) -> Result<NewOperation, ServiceError> {
         settings.extend(value.map(|value| (*path, value)));
     }
     request.settings = found.take(json::from_fields(settings));
-    let input = input(form, limits.max_message_payload_bytes(), &mut found);
+    let input = match sent_schema(visit) {
+        Some(schema) => {
+            let text = schema.input(form, &mut found).to_string();
+            payload(TYPES[0].0, text, limits.max_message_payload_bytes(), &mut found)
+        }
+        None => input(form, limits.max_message_payload_bytes(), &mut found),
+    };
     let new = decode::new_operation(request, "", limits, &mut found);
     // A setting's path becomes the name of its field.
     let to_field = |field: &mut String| {
@@ -217,6 +252,10 @@ fn input(form: &Fields, most: usize, found: &mut Violations) -> Option<Payload> 
     }
     // Browsers send line breaks as two characters.
     let text = form.get("input").replace("\r\n", "\n");
+    payload(media_type, text, most, found)
+}
+
+fn payload(media_type: &str, text: String, most: usize, found: &mut Violations) -> Option<Payload> {
     if text.len() > most {
         found.too_large("input", format!("must be at most {most} bytes, and is {}", text.len()));
         return None;

@@ -6,13 +6,15 @@ use http::StatusCode;
 use serde::Serialize;
 use tokio::time::{Duration, Instant};
 
+use super::limit_row::LimitRow;
 use super::live::{self, Live, Wake};
 use super::region::Region;
 use super::view::When;
 use super::visit::{Frame, Visit};
 use crate::operation::Timestamp;
-use crate::operation::limits::Limit;
-use crate::service::{Action, FeedStream, Limits, ServiceError, StoreHealth, WorkerState};
+use crate::service::{
+    Action, FeedStream, LimitUse, Limits, Percentiles, ServiceError, StoreHealth, WorkerState,
+};
 use crate::words;
 
 /// How often the page is rendered.
@@ -30,13 +32,23 @@ struct System {
 #[derive(Debug, Serialize)]
 struct Group {
     title: &'static str,
-    figures: Vec<(String, String)>,
+    figures: Vec<Figure>,
+}
+
+#[derive(Debug, Serialize)]
+struct Figure {
+    name: String,
+    text: String,
+    /// How much is used, and the most that may be, if it is a limit whose use adds up.
+    full: Option<(u64, u64)>,
 }
 
 impl Group {
     fn of(title: &'static str, figures: Vec<(&str, Option<String>)>) -> Self {
-        let figures = figures.into_iter().filter_map(|(name, it)| Some((name.to_owned(), it?)));
-        Self { title, figures: figures.collect() }
+        let figure = |(name, text): (&str, Option<String>)| {
+            Some(Figure { name: name.to_owned(), text: text?, full: None })
+        };
+        Self { title, figures: figures.into_iter().filter_map(figure).collect() }
     }
 }
 
@@ -64,8 +76,10 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
         ("Store", store),
         ("Replicas", replicas.or_else(|| Some("this one alone".to_owned()))),
         ("Not done, of all tenants", figures.outstanding.and_then(number)),
+        ("Commits took (50 · 95 · 99 %)", figures.commits.map(percentiles)),
     ];
-    let serving = workers.iter().filter(|it| it.state == WorkerState::Serving);
+    let workers = workers.iter().map(|it| &it.figures);
+    let serving = workers.filter(|it| it.state == WorkerState::Serving);
     let places = serving.clone().map(|it| it.places).sum();
     let work = vec![
         ("Kinds", count(kind_count)),
@@ -77,6 +91,7 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
         ("Of those serving", count(serving.clone().count())),
         ("Their places", count(places)),
         ("Taken of these", count(serving.map(|it| it.running).sum())),
+        ("Sessions of workers, at this server", number(figures.sessions)),
         ("Watches, waits and live pages", number(figures.watches)),
     ];
     let groups = [
@@ -87,6 +102,11 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
     ];
     let groups = groups.into_iter().filter(|group| !group.figures.is_empty()).collect();
     Ok(System { trouble, since, groups })
+}
+
+/// `1.2 ms · 3.0 ms · 8.1 ms`.
+fn percentiles(of: Percentiles) -> String {
+    [of.p50, of.p95, of.p99].map(words::duration).join(" · ")
 }
 
 /// The figures of the whole server.
@@ -106,12 +126,12 @@ fn of_server(limits: &Limits) -> Group {
 }
 
 /// The limits of the tenant.
-fn of_tenant(limits: &[(Limit, u64)]) -> Group {
-    let figures = limits.iter().map(|(limit, most)| {
-        let kind = limit.kind.as_ref().map(|kind| format!(" of kind {kind}")).unwrap_or_default();
-        let label = limit.label.as_ref().map(|label| format!(" by label {label}"));
-        let name = format!("{}{kind}{}", limit.name.as_str(), label.unwrap_or_default());
-        (name, most.to_string())
+fn of_tenant(limits: &[LimitUse]) -> Group {
+    let figures = limits.iter().map(|limit| {
+        let LimitRow { name, text, used, most } = LimitRow::of(limit);
+        let kind = limit.limit.kind.as_ref().map(|kind| format!(" of kind {kind}"));
+        let name = format!("{name}{}", kind.unwrap_or_default());
+        Figure { name, text, full: used.map(|used| (used, most)) }
     });
     Group { title: "Limits of this tenant", figures: figures.collect() }
 }

@@ -19,7 +19,7 @@ macro_rules! templates {
 }
 
 templates! {
-    "layout.html", "macros.html", "operations.html", "rows.html", "sign_in.html", "problem.html",
+    "layout.html", "macros.html", "field.html", "operations.html", "rows.html", "sign_in.html", "problem.html",
     "operation.html", "operation_head.html", "operation_facts.html", "operation_troubles.html",
     "operation_timeline.html", "operation_steps.html", "operation_log.html", "operation_contents.html",
     "operation_children.html",

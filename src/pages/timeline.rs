@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::curve::{self, Curve};
 use super::view::{Badge, When};
 use crate::operation::{Event, EventType, Outcome, State, StateName, Timestamp};
+use crate::service::CoursePoint;
 use crate::words;
 
 /// The maximum number of attempts that are drawn, the last ones.
@@ -43,6 +45,8 @@ pub(super) struct Step {
 pub(super) struct Timeline {
     height: usize,
     lanes: Vec<Lane>,
+    /// Progress over time, if there are reports.
+    curve: Option<Curve>,
     ticks: Vec<Tick>,
     /// The scale's distance from the top, in pixels.
     scale: usize,
@@ -135,8 +139,8 @@ fn said(event: &Event) -> String {
 }
 
 impl Timeline {
-    /// The drawing of these steps, up to `now` unless the last one is terminal.
-    pub(super) fn of(steps: &[Step], now: Timestamp) -> Self {
+    /// The drawing of these steps, up to `now` unless the last one is terminal, and of progress over time below them.
+    pub(super) fn of(steps: &[Step], course: &[CoursePoint], now: Timestamp) -> Self {
         let Some(last) = steps.last() else { return Self::default() };
         let end = if last.name.is_done() { last.at } else { now.max(last.at) };
         let mut lanes: Vec<(u64, Vec<Stretch<'_>>)> = Vec::new();
@@ -174,9 +178,13 @@ impl Timeline {
             }
         });
         let lanes: Vec<Lane> = drawn.collect();
-        let scale = TOP + lanes.len() * LANE + SCALE - 6;
+        let below = TOP + lanes.len() * LANE;
+        let within = |at| Some(place(at)).filter(|_| at >= begin && at <= end);
+        let curve = Curve::of(course, below, within);
+        let drawn = curve.as_ref().map_or(0, |_| LANE - 10 + curve::HEIGHT);
+        let scale = below + drawn + SCALE - 6;
         let words = format!("{} in {}", steps.len(), words::duration(whole));
-        Self { height: scale + 6, lanes, ticks: ticks(whole), scale, left_out, words }
+        Self { height: scale + 6, lanes, curve, ticks: ticks(whole), scale, left_out, words }
     }
 }
 
@@ -285,7 +293,7 @@ mod tests {
             step(40, Running, 2),
             step(100, Succeeded, 2),
         ];
-        let drawn = Timeline::of(&steps, Timestamp::from_micros(999_000_000));
+        let drawn = Timeline::of(&steps, &[], Timestamp::from_micros(999_000_000));
         let bars: Vec<Vec<(f64, f64)>> = drawn
             .lanes
             .iter()
@@ -295,11 +303,11 @@ mod tests {
         assert_eq!(drawn.lanes[1].text, "Attempt 2 · waited 10 s, ran 1 m");
         let ticks: Vec<&str> = drawn.ticks.iter().map(|tick| &*tick.text).collect();
         assert_eq!(ticks, ["0", "30 s", "1 m", "1 m 30 s"]);
-        let open = Timeline::of(&steps[..2], Timestamp::from_micros(20_000_000));
+        let open = Timeline::of(&steps[..2], &[], Timestamp::from_micros(20_000_000));
         assert_eq!(open.lanes[0].bars[1].width.round(), 50.0);
         let many: Vec<Step> = (0..40).map(|it| step(it, Running, it.unsigned_abs())).collect();
-        let many = Timeline::of(&many, Timestamp::from_micros(50_000_000));
+        let many = Timeline::of(&many, &[], Timestamp::from_micros(50_000_000));
         assert_eq!((many.lanes.len(), many.left_out), (MAX_LANES, 40 - MAX_LANES));
-        assert_eq!(Timeline::of(&[], Timestamp::from_micros(0)).height, 0);
+        assert_eq!(Timeline::of(&[], &[], Timestamp::from_micros(0)).height, 0);
     }
 }

@@ -148,12 +148,7 @@ impl Badge {
 
 impl Bar {
     pub(super) fn of(progress: &Progress) -> Self {
-        let of_units = || match (progress.done_units, progress.total_units) {
-            (Some(done), Some(total)) if total > 0 => Some(100.0 * done as f64 / total as f64),
-            _ => None,
-        };
-        let percent = progress.percent.or_else(of_units).map(|it| it.clamp(0.0, 100.0));
-        let percent = percent.map(|it| (it * 10.0).round() / 10.0);
+        let percent = progress.percent_done().map(|it| (it * 10.0).round() / 10.0);
         let units = match (progress.done_units, progress.total_units) {
             (Some(done), Some(total)) => Some(format!("{done}/{total}")),
             (Some(done), None) => Some(format!("{done} done")),

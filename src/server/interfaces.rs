@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::callers::Callers;
 use super::descriptors::Descriptors;
 use super::front::Front;
+use super::schemas::Schemas;
 use crate::config::ServeConfig;
 use crate::grpc::Services;
 use crate::http::{self, Gate, Hosts, HttpOptions, Screen};
@@ -19,6 +20,7 @@ pub(super) fn front(
     callers: &Callers,
     relay: &Relay,
     descriptors: &Descriptors,
+    schemas: Schemas,
 ) -> anyhow::Result<Front> {
     let options = HttpOptions {
         public_url: config.listen.public_url.clone(),
@@ -36,7 +38,7 @@ pub(super) fn front(
         grpc: Services::new(service, descriptors.reflection()),
         http: http::router(service.clone(), options),
         meters: Arc::clone(service.meters()),
-        pages: pages(config, service, callers)?,
+        pages: pages(config, service, callers, schemas)?,
         service: service.clone(),
     })
 }
@@ -45,6 +47,7 @@ fn pages(
     config: &ServeConfig,
     service: &Service,
     callers: &Callers,
+    schemas: Schemas,
 ) -> anyhow::Result<Option<Pages>> {
     if !config.has_pages() {
         return Ok(None);
@@ -52,6 +55,8 @@ fn pages(
     let options = PagesOptions {
         public_url: config.listen.public_url.clone(),
         store: config.store.url.to_string(),
+        trace_url: config.tracing.trace_url.clone(),
+        schemas,
     };
     Ok(Some(Pages::new(service.clone(), callers.authenticator.clone(), options)?))
 }

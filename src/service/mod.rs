@@ -31,6 +31,7 @@ mod children;
 pub mod error;
 mod identity;
 pub mod keys;
+mod limit_use;
 mod list;
 pub mod metrics;
 mod operations;
@@ -56,7 +57,7 @@ pub mod webhooks;
 mod workers;
 
 pub use crate::codes::code_name;
-pub use crate::engine::StoreHealth;
+pub use crate::engine::{CoursePoint, StoreHealth};
 pub use access::Action;
 pub use attempt_token::AttemptToken;
 pub use attempts::{Acquire, Acquired, MAX_ACQUIRED, MAX_ATTEMPT_LEASE, Renewal};
@@ -67,15 +68,14 @@ pub use budget::Budget;
 pub use caller::Caller;
 pub use error::{Reason, ServiceError, Violation, echo};
 pub use identity::{Identity, InProcess};
+pub use limit_use::LimitUse;
 pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
 pub use operations::own_tenant;
 pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{ConnectionTenants, RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
-pub use standing::{
-    KindRecord, MAX_LISTED, Percentiles, SystemFigures, WorkerFigures, WorkerState,
-};
+pub use standing::{KindRecord, MAX_LISTED, Percentiles, SystemFigures, WorkerRecord, WorkerState};
 pub use streams::{
     FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
     WatchStream,

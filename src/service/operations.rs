@@ -2,12 +2,20 @@
 
 use std::sync::Arc;
 
-use super::{Action, Caller, Document, OperationName, Reason, Service, ServiceError, View, audit};
+use super::{
+    Action, Caller, CoursePoint, Document, OperationName, Reason, Service, ServiceError, View,
+    audit,
+};
 use crate::engine::{Apply, EngineError};
 use crate::operation::{Command, Operation, OperationId, PayloadInfo, Scope, SessionId, TenantId};
 use crate::store::PayloadRole;
 
 impl Service {
+    /// How far an operation that the caller has read had come at which time, oldest first, as this server saw it.
+    pub fn course(&self, of: &Document) -> Vec<CoursePoint> {
+        self.engine.course(of.operation.id())
+    }
+
     /// The operation's present state.
     pub async fn get(
         &self,

@@ -194,9 +194,9 @@ impl Service {
         Ok(Held { quotas: self.quotas.clone(), of })
     }
 
-    /// The number of watches and waits of the caller's tenant.
-    pub(super) fn watches(&self, caller: &Caller) -> u64 {
-        let of = (LimitName::Watches, caller.tenant.clone());
+    /// The number of the caller's tenant's present watches, sessions or connections, whichever the limit counts.
+    pub(super) fn held(&self, caller: &Caller, name: LimitName) -> u64 {
+        let of = (name, caller.tenant.clone());
         self.quotas.lock().held.get(&of).copied().unwrap_or_default()
     }
 

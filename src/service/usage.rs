@@ -105,12 +105,16 @@ impl Service {
         stop.run_until_cancelled(count).await;
     }
 
+    /// The tenant's stored bytes, approximately.
+    pub(super) fn stored(&self, tenant: &TenantId) -> u64 {
+        self.usage.lock().of.get(tenant).copied().unwrap_or_default()
+    }
+
     /// Refuses more than the tenant may store.
     pub(super) fn has_storage(&self, tenant: &TenantId, more: u64) -> Result<(), ServiceError> {
         let name = LimitName::StoredBytes;
         let Some(most) = self.engine.limits().get(name, tenant, None) else { return Ok(()) };
-        let stored = self.usage.lock().of.get(tenant).copied().unwrap_or_default();
-        if stored.saturating_add(more) <= most {
+        if self.stored(tenant).saturating_add(more) <= most {
             return Ok(());
         }
         let limited = EngineError::Limited { tenant: tenant.clone(), kind: None, name, most };

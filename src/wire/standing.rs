@@ -5,7 +5,9 @@ use prost::Message as _;
 use super::time::{encode_duration, encode_timestamp};
 use crate::operation::{Kind, WaitReason, Waiting};
 use crate::proto::v1;
-use crate::service::{Budget, KindRecord, Percentiles, ServiceError, WorkerFigures, WorkerState};
+use crate::service::{
+    Budget, KindRecord, LimitUse, Percentiles, ServiceError, WorkerRecord, WorkerState,
+};
 
 /// Why an operation is not running.
 pub fn waiting(waiting: &Waiting) -> v1::Waiting {
@@ -44,7 +46,7 @@ pub fn kind(text: &str) -> Result<Option<Kind>, ServiceError> {
 
 /// As many workers as fit in `page_bytes`.
 pub fn workers(
-    (workers, total): (Vec<WorkerFigures>, usize),
+    (workers, total): (Vec<WorkerRecord>, usize),
     page_bytes: usize,
 ) -> v1::ListWorkersResponse {
     let mut budget = Budget::new(page_bytes);
@@ -55,7 +57,7 @@ pub fn workers(
     }
 }
 
-fn worker(figures: WorkerFigures) -> v1::Worker {
+fn worker(WorkerRecord { figures, operations }: WorkerRecord) -> v1::Worker {
     use v1::worker::State as Wire;
     let state = match figures.state {
         WorkerState::Serving => Wire::Serving,
@@ -71,12 +73,13 @@ fn worker(figures: WorkerFigures) -> v1::Worker {
         shared: figures.is_shared,
         other_replica: figures.is_elsewhere,
         connect_time: figures.since.map(encode_timestamp),
+        operations: operations.iter().map(|operation| operation.id().name()).collect(),
     }
 }
 
 /// Kinds.
 pub fn kinds((kinds, total): (Vec<KindRecord>, usize)) -> v1::ListKindsResponse {
-    let summary = |KindRecord { figures, oldest_at }: KindRecord| v1::KindSummary {
+    let summary = |KindRecord { figures, oldest_at, limits }: KindRecord| v1::KindSummary {
         kind: figures.kind.to_string(),
         queued: figures.queued.cast_signed(),
         oldest_queued_time: oldest_at.map(encode_timestamp),
@@ -89,9 +92,19 @@ pub fn kinds((kinds, total): (Vec<KindRecord>, usize)) -> v1::ListKindsResponse 
         queue_durations: figures.waits.map(percentiles),
         attempt_durations: figures.attempts.map(percentiles),
         paused: figures.is_paused,
+        limits: limits.into_iter().map(limit_use).collect(),
     };
     let kinds = kinds.into_iter().map(summary).collect();
     v1::ListKindsResponse { kinds, total_size: number(total) }
+}
+
+fn limit_use(it: LimitUse) -> v1::LimitUse {
+    v1::LimitUse {
+        what: it.limit.name.to_string(),
+        label: it.limit.label.unwrap_or_default(),
+        most: it.most,
+        used: it.used,
+    }
 }
 
 fn percentiles(of: Percentiles) -> v1::DurationPercentiles {

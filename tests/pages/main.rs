@@ -4,10 +4,12 @@
 mod batches;
 mod browser;
 mod changes;
+mod forms;
 mod markup;
 #[path = "../receiver/mod.rs"]
 mod receiver;
 mod signed_in;
+mod standing;
 mod states;
 mod support;
 mod webhooks;

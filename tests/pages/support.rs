@@ -69,6 +69,24 @@ impl Server {
         Self::start_in(directory, arguments, "127.0.0.1:0").await
     }
 
+    /// The same with these files in its directory.
+    pub async fn start_with(files: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let arguments = arguments.iter().map(|it| (*it).to_owned()).collect();
+        Self::start_in(directory_with(files), arguments, "127.0.0.1:0").await
+    }
+
+    /// What a server says that refuses to start with these files and arguments.
+    pub async fn refused(files: &[(&str, &str)], arguments: &[&str]) -> String {
+        let directory = directory_with(files);
+        let mut command = tokio::process::Command::from(program(directory.path()));
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments);
+        let output = command.output().await.unwrap();
+        assert!(!output.status.success());
+        assert!(!directory.path().join("longrun.db").exists(), "it has made a store");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// The same where callers have keys, one for each of these roles.
     pub async fn start_for(roles: &[&str], arguments: &[&str]) -> (Self, Vec<String>) {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -211,16 +229,29 @@ impl Drop for Server {
     }
 }
 
-fn run(directory: &Path, arguments: &[String], listen: &str) -> (Child, String) {
-    let store = format!("sqlite:{}", directory.join("test.db").display());
+fn directory_with(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    directory
+}
+
+/// The program in the directory, without the settings of whoever runs the tests.
+fn program(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_longrun"));
-    // Without the settings of whoever runs the tests.
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LONGRUN_")) {
         command.env_remove(name);
     }
+    command.current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+fn run(directory: &Path, arguments: &[String], listen: &str) -> (Child, String) {
+    let store = format!("sqlite:{}", directory.join("test.db").display());
+    let mut command = program(directory);
     command.args(["serve", "--listen", listen, "--store", &store]).args(arguments);
     let log = File::options().create(true).append(true).open(directory.join("log")).unwrap();
-    let command = command.current_dir(directory).stdin(Stdio::null());
     let mut process = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -32,6 +32,11 @@ impl Engine {
         }
     }
 
+    /// The sessions of workers connected to this server.
+    pub fn sessions(&self) -> u64 {
+        self.shared.roster().sessions().0.values().map(|count| *count as u64).sum()
+    }
+
     /// The tenants and kinds with the most queued operations.
     pub fn longest_queues(&self, most: usize) -> Vec<(TenantId, Kind)> {
         let queues = self.shared.counts().longest_queues(most).into_iter();

@@ -9,12 +9,13 @@ use std::time::Duration;
 use super::Engine;
 use crate::engine::commit::counts::Live;
 use crate::engine::commit::recent::{Percentiles, Seen};
+use crate::engine::course::CoursePoint;
 use crate::engine::dispatch::queue::QueueKey;
 use crate::engine::dispatch::roster::{WorkerRecord, WorkerState, Workers};
 use crate::engine::health::StoreHealth;
 use crate::operation::limits::{Place, RunningLimit};
 use crate::operation::{
-    Kind, Operation, Scope, TenantId, Timestamp, WaitReason, Waiting, WorkerId,
+    Kind, Operation, OperationId, Scope, TenantId, Timestamp, WaitReason, Waiting, WorkerId,
 };
 use crate::store::shared::OtherWorker;
 
@@ -187,6 +188,28 @@ impl Engine {
             };
             (taken >= limit.most).then_some((limit, place))
         })
+    }
+
+    /// The operations of the tenant that are not done, and how many of these have a running attempt; of all kinds
+    /// together, or of one.
+    pub fn not_done(&self, tenant: &TenantId, kind: Option<&Kind>) -> (u64, u64) {
+        let counts = self.shared.counts();
+        let live = match kind {
+            None => counts.live_of_tenant(tenant),
+            Some(kind) => counts.live(&QueueKey { tenant: tenant.clone(), kind: kind.clone() }),
+        };
+        (live.all, live.running)
+    }
+
+    /// How far the operation had come at which time, oldest first, as this server saw it since it started; empty if it
+    /// has not reported or is forgotten.
+    pub fn course(&self, id: OperationId) -> Vec<CoursePoint> {
+        self.shared.progress.course(id)
+    }
+
+    /// How long the latest commits took; `None` before the first.
+    pub fn latest_commits(&self) -> Option<Percentiles> {
+        self.shared.counts().commits()
     }
 
     /// How long the latest attempts of the operation's queue waited and took, as this server saw them.

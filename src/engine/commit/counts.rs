@@ -4,8 +4,9 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use super::recent::{Recent, Seen};
+use super::recent::{Percentiles, Recent, Seen};
 use crate::engine::clock::Moment;
 use crate::engine::dispatch::queue::QueueKey;
 use crate::engine::request::{EngineError, ServerLimit};
@@ -123,6 +124,16 @@ impl Counts {
     /// A queue's recent numbers.
     pub(crate) fn seen(&self, key: &QueueKey, now: Moment) -> Seen {
         self.recent.seen(key, now)
+    }
+
+    /// Counts a commit.
+    pub(crate) fn commit_took(&mut self, took: Duration) {
+        self.recent.commit_took(took);
+    }
+
+    /// How long the latest commits took.
+    pub(crate) fn commits(&self) -> Option<Percentiles> {
+        self.recent.commits()
     }
 
     /// Whether any kind that matches has operations that are not done.

@@ -1,5 +1,5 @@
-//! Each queue's recent numbers, as this server committed them: counts of the last minute, and how long the latest
-//! attempts waited and took.
+//! Recent numbers, as this server committed them: of each queue the counts of the last minute, and how long the latest
+//! attempts waited and took; and how long the latest commits took.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::operation::{EventType, Kind, Operation, StateName, TenantId};
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 /// Events within this time are counted together.
 const STEP: Duration = Duration::from_secs(5);
-/// The number of latest attempts whose durations are kept.
+/// The number of latest attempts or commits whose durations are kept.
 const LATEST: usize = 100;
 /// The number of queues that are kept before those without recent events are removed.
 const SPARE: usize = 1_024;
@@ -55,6 +55,7 @@ pub(crate) struct Seen {
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
     of: HashMap<QueueKey, Queue>,
+    commits: Latest,
     forget_above: usize,
 }
 
@@ -66,24 +67,24 @@ struct Queue {
     attempts: Latest,
 }
 
-/// The latest durations, in milliseconds.
+/// The latest durations, in microseconds.
 #[derive(Debug, Default)]
-struct Latest(VecDeque<u32>);
+struct Latest(VecDeque<u64>);
 
 impl Latest {
     fn add(&mut self, duration: Duration) {
         if self.0.len() == LATEST {
             self.0.pop_front();
         }
-        self.0.push_back(u32::try_from(duration.as_millis()).unwrap_or(u32::MAX));
+        self.0.push_back(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
     }
 
     fn percentiles(&self) -> Option<Percentiles> {
-        let mut all: Vec<u32> = self.0.iter().copied().collect();
+        let mut all: Vec<u64> = self.0.iter().copied().collect();
         let last = all.len().checked_sub(1)?;
         let mut at = |percent: usize| {
-            let (_, millis, _) = all.select_nth_unstable((last * percent).div_ceil(100));
-            Duration::from_millis((*millis).into())
+            let (_, micros, _) = all.select_nth_unstable((last * percent).div_ceil(100));
+            Duration::from_micros(*micros)
         };
         Some(Percentiles { p50: at(50), p95: at(95), p99: at(99) })
     }
@@ -150,6 +151,16 @@ impl Recent {
             failed: (after.state_name() == StateName::Failed).into(),
         };
         queue.add(happened, now);
+    }
+
+    /// Counts a commit.
+    pub(crate) fn commit_took(&mut self, took: Duration) {
+        self.commits.add(took);
+    }
+
+    /// How long the latest commits took.
+    pub(crate) fn commits(&self) -> Option<Percentiles> {
+        self.commits.percentiles()
     }
 
     /// A queue's recent numbers.

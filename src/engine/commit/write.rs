@@ -16,7 +16,9 @@ pub(super) async fn write(shared: &Shared, batch: Batch) -> Result<Committed, St
     let (size, began) = (batch.writes.len() + batch.removals.len(), clock.moment());
     let committed = in_time(shared, batch).await;
     meters.sizes.add(size as u64);
-    meters.durations.add_duration(clock.moment().since(began));
+    let took = clock.moment().since(began);
+    meters.durations.add_duration(took);
+    shared.counts().commit_took(took);
     if let Err(error) = &committed {
         meters.errors.one(error.name());
     }

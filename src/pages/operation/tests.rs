@@ -23,15 +23,21 @@ fn every_state_has_its_page() {
             });
             let document = Document { waiting, ..Document::basic(Arc::new(operation.clone())) };
             let steps = [Step::of(&event, now)];
+            let point = CoursePoint {
+                at: operation.life.updated_at,
+                attempt: operation.life.attempt,
+                percent: 40.0,
+            };
+            let course = [point, point];
             let mut counts = ChildCounts::default();
             counts.add_stored(operation.state_name(), 3);
             let rows = vec![Row::of(&document, now)];
             let children = Children::made(operation.id(), &counts, rows);
             let whole = Whole {
                 row: Row::of(&document, now),
-                facts: Facts::of(&operation, now),
+                facts: Facts::of(&operation, Some("http://traces/{trace_id}"), now),
                 troubles: troubles(&operation),
-                timeline: Timeline::of(&steps, operation.life.updated_at),
+                timeline: Timeline::of(&steps, &course, operation.life.updated_at),
                 steps: &steps,
                 left_out: 0,
                 lines: Vec::new(),
