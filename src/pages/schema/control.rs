@@ -79,8 +79,8 @@ impl Control {
             Self::Number { is_whole, range } => number(text.trim(), *is_whole, range),
             Self::Check => Ok(Value::Bool(text != "false")),
             Self::Choice(values) => {
-                let chosen = values.iter().find(|value| value.to_string() == text);
-                chosen.cloned().ok_or_else(|| {
+                let chosen = serde_json::from_str(text).ok();
+                chosen.filter(|value| values.contains(value)).ok_or_else(|| {
                     let all: Vec<String> = values.iter().map(Value::to_string).collect();
                     format!("must be one of {}", all.join(", "))
                 })
