@@ -231,7 +231,7 @@ impl Server {
         let endpoint = Endpoint::from_static("http://localhost")
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
-        Client::from_channel(endpoint.connect_with_connector_lazy(connect))
+        Client::from_channel(endpoint.connect_with_connector_lazy(connect)).within_server()
     }
 
     /// Serves until `stop`, then drains. An error means that one of the server's tasks ended by itself.

@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, stdin};
 use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::{completions, text};
+use crate::operation::filter::{quoted, quoted_pattern};
 use crate::proto::v1::operation::State;
 use crate::proto::v1::{ListOperationsRequest, OperationView};
 use crate::time_text::{NotATime, parse_duration, parse_time};
@@ -90,9 +91,9 @@ impl Selection {
             }
         };
         let states = self.state.iter().map(|state| super::describe::state_name(*state).to_owned());
-        let kinds = self.kind.iter().map(|kind| quoted(kind));
+        let kinds = self.kind.iter().map(|kind| quoted_pattern(kind));
         let labels = self.label.iter().map(|label| match label.split_once('=') {
-            Some((key, value)) => format!("labels.{}={}", quoted(key), quoted(value)),
+            Some((key, value)) => format!("labels.{}={}", quoted(key), quoted_pattern(value)),
             None => format!("labels.{}:*", quoted(label)),
         });
         let whole = Some(self.filter.trim()).filter(|filter| !filter.is_empty());
@@ -106,11 +107,6 @@ impl Selection {
             None => tests.join(" AND "),
         }
     }
-}
-
-/// A quoted value for a filter; stars keep their meaning.
-fn quoted(value: &str) -> String {
-    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Reads `KEY` or `KEY=VALUE`.

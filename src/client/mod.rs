@@ -85,6 +85,7 @@ pub struct Client {
     /// The maximum number of retries of a call; `None`: the default.
     retries: Option<u32>,
     patience: Duration,
+    is_within_server: bool,
 }
 
 impl Client {
@@ -112,7 +113,19 @@ impl Client {
             public_address: None,
             retries: None,
             patience: DEFAULT_PATIENCE,
+            is_within_server: false,
         }
+    }
+
+    /// The same client, of the server in this process.
+    #[cfg(feature = "server")]
+    pub(crate) fn within_server(self) -> Self {
+        Self { is_within_server: true, ..self }
+    }
+
+    /// Whether the server is in this process.
+    pub(crate) fn is_within_server(&self) -> bool {
+        self.is_within_server
     }
 
     /// The connection, for calls of other APIs.

@@ -26,7 +26,6 @@ mod list;
 mod naming;
 pub(crate) mod near;
 pub mod path;
-mod quote;
 mod sample;
 #[cfg(test)]
 pub(crate) use sample::operations as samples;

@@ -8,7 +8,8 @@ use std::io;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
 
-use super::{json, near, quote, scan, times};
+use super::{json, near, scan, times};
+use crate::operation::filter::quoted;
 
 #[cfg(test)]
 mod tests;
@@ -144,8 +145,8 @@ impl Default for Templates {
             .add_filter("time", |value: &Value, pattern: &str| times::format(value, pattern));
         environment.add_filter("quoted", |value: &Value| {
             match value.is_none() || value.is_undefined() {
-                true => quote::quoted(""),
-                false => quote::quoted(&value.to_string()),
+                true => quoted(""),
+                false => quoted(&value.to_string()),
             }
         });
         let (variables, places) = (BTreeSet::new(), BTreeSet::new());

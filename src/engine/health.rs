@@ -73,8 +73,8 @@ impl HealthBoard {
             if *health == StoreHealth::Writable {
                 return false;
             }
-            let after = moment.since(*self.failing_since());
-            tracing::warn!(?after, "the store takes writes again");
+            let outage_seconds = moment.since(*self.failing_since()).as_secs_f64();
+            tracing::warn!(outage_seconds, "the store takes writes again");
             *health = StoreHealth::Writable;
             true
         });

@@ -230,7 +230,7 @@ pub(super) async fn redeliver(visit: &Visit) -> Result<Response, ServiceError> {
         visit.service().redeliver(&visit.caller, None, id).await?;
     }
     let here = visit.form.get("here");
-    Ok(to(&format!("../{}", if routes::is_shown(here) { here } else { "deliveries" })))
+    Ok(to(&format!("../{}", if routes::shown(here).is_some() { here } else { "deliveries" })))
 }
 
 #[derive(Serialize)]

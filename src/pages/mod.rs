@@ -23,7 +23,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use crate::auth::Authenticator;
 use crate::http::{is_from_here, read_body};
 use crate::operation::Kind;
-use crate::service::{Action, Identity, Reason, Service, ServiceError};
+use crate::service::{Caller, Identity, Reason, Service, ServiceError};
 
 mod assets;
 mod bulk;
@@ -155,9 +155,8 @@ impl Shared {
         let path = parts.uri.path();
         let rest = path.strip_prefix(Pages::PREFIX).unwrap_or_default().trim_start_matches('/');
         if rest.is_empty() {
-            // Relative, so that it is right behind any proxy.
-            let there = if path.ends_with("/ui/") { "operations" } else { "ui/operations" };
-            return ([(VARY, HeaderValue::from_static("accept"))], to(there)).into_response();
+            let there = front(&parts);
+            return ([(VARY, HeaderValue::from_static("accept"))], to(&there)).into_response();
         }
         if let Some(asset) = assets::answer(&parts, rest) {
             return asset;
@@ -230,14 +229,29 @@ impl Shared {
         self.authenticator.identify_at_once(parts).is_some()
     }
 
-    /// Why this key is not valid, if it is not.
-    async fn refusal_of(&self, parts: &Parts, key: &str) -> Option<ServiceError> {
+    /// The caller with this key, or why the key is not valid.
+    async fn caller_with(&self, parts: &Parts, key: &str) -> Result<Caller, ServiceError> {
         let mut parts = parts.clone();
         parts.headers.remove(cookie::OWN_FIELD);
-        parts
-            .headers
-            .insert(cookie::OWN_FIELD, HeaderValue::try_from(format!("Bearer {key}")).ok()?);
-        self.authenticator.identify(&parts).await.who().err().cloned()
+        if let Ok(credentials) = HeaderValue::try_from(format!("Bearer {key}")) {
+            parts.headers.insert(cookie::OWN_FIELD, credentials);
+        }
+        self.authenticator.identify(&parts).await.who().cloned().map_err(Clone::clone)
+    }
+}
+
+/// The first page that the caller may see, for a request of `/` or of the path of all pages. Relative, so that it is
+/// right behind any proxy.
+fn front(parts: &Parts) -> String {
+    let caller = parts.extensions.get::<Identity>().and_then(|identity| identity.who().ok());
+    let (is_inside, home) = (parts.uri.path().ends_with("/ui/"), caller.map(routes::home));
+    match (is_inside, home) {
+        // Browsers send the cookie under the path of all pages only.
+        (false, None) => "ui/".to_owned(),
+        (false, Some(home)) => format!("ui/{}", home.unwrap_or("sign-in")),
+        // The page asks for credentials, and knows where to go on with them.
+        (true, None) => "operations".to_owned(),
+        (true, Some(home)) => home.unwrap_or("sign-in").to_owned(),
     }
 }
 
@@ -261,9 +275,4 @@ fn reads_html(parts: &Parts) -> bool {
         let is_html = parameters.next().is_some_and(|it| it.eq_ignore_ascii_case("text/html"));
         is_html && !parameters.any(|it| it.replace(' ', "").eq_ignore_ascii_case("q=0"))
     })
-}
-
-/// Whether the caller may take the action, for templates.
-fn may(visit: &Visit, action: Action) -> bool {
-    visit.caller.can(action)
 }

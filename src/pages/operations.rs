@@ -49,12 +49,28 @@ const WORDS: &str = "state=QUEUED state=RUNNING state=CANCELLING state=SUCCEEDED
                      state=FAILED state=CANCELLED kind= labels. create_time>= update_time>= start_time>= end_time>= \
                      priority>= attempt> done=true done=false parent= AND OR NOT";
 
+/// The orders by their names in queries: the first is the default. With their names for people, and for the API.
+const ORDERS: [Order; 3] = [
+    Order { name: "newest", text: "Newest first", order_by: "create_time desc" },
+    Order { name: "oldest", text: "Oldest first", order_by: "create_time" },
+    Order { name: "ended", text: "Last ended first", order_by: "end_time desc" },
+];
+
+#[derive(Debug, Serialize)]
+struct Order {
+    name: &'static str,
+    text: &'static str,
+    #[serde(skip)]
+    order_by: &'static str,
+}
+
 #[derive(Debug, Serialize)]
 struct List {
     filter: String,
     /// The filter, encoded for a query.
     query: String,
-    order: &'static str,
+    order: String,
+    orders: &'static [Order],
     views: Vec<(&'static str, &'static str, bool)>,
     examples: [&'static str; 8],
     words: &'static str,
@@ -73,38 +89,34 @@ struct List {
 #[derive(Clone, Debug)]
 struct Asked {
     filter: String,
-    order: &'static str,
+    order: String,
     token: String,
 }
 
 impl Asked {
     fn of(visit: &Visit) -> Self {
-        let order = match visit.query.get("order") {
-            "oldest" => "oldest",
-            "ended" => "ended",
-            _ => "newest",
-        };
+        let order = Some(visit.query.word("order")).filter(|order| !order.is_empty());
         Self {
             filter: visit.query.word("filter").to_owned(),
-            order,
+            order: order.unwrap_or(ORDERS[0].name).to_owned(),
             token: visit.query.get("page").to_owned(),
         }
     }
 
     fn request(&self, visit: &Visit) -> Result<ListRequest, ServiceError> {
-        let order_by = match self.order {
-            "oldest" => "create_time",
-            "ended" => "end_time desc",
-            _ => "create_time desc",
-        };
+        let mut found = Violations::default();
+        let order = ORDERS.iter().find(|order| order.name == self.order);
+        if order.is_none() {
+            let names = ORDERS.each_ref().map(|order| order.name).join(", ");
+            found.note("order", format!("must be one of {names}"));
+        }
         let parameters = ListParameters {
             page_size: PAGE_SIZE,
             page_token: &self.token,
             filter: &self.filter,
-            order_by,
+            order_by: order.map_or("", |order| order.order_by),
             ..ListParameters::default()
         };
-        let mut found = Violations::default();
         let request = parameters.read(&visit.caller, &mut found);
         found.settle(request)
     }
@@ -115,9 +127,9 @@ impl Asked {
             "" => String::new(),
             filter => format!("filter={}", encode(filter)),
         };
-        let order = match self.order {
-            "newest" => String::new(),
-            order => format!("order={order}"),
+        let order = match self.order == ORDERS[0].name {
+            true => String::new(),
+            false => format!("order={}", encode(&self.order)),
         };
         let parts = [filter, order].into_iter().filter(|it| !it.is_empty());
         parts.collect::<Vec<_>>().join("&")
@@ -165,6 +177,7 @@ pub(super) async fn page(visit: &Visit) -> Result<Response, ServiceError> {
         wrong,
         query,
         order: asked.order,
+        orders: &ORDERS,
         commands: commands::of_list(visit, &asked.filter),
         filter: asked.filter,
     };

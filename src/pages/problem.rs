@@ -6,29 +6,27 @@ use http::header::RETRY_AFTER;
 use http::request::Parts;
 use serde::Serialize;
 
-use super::{Shared, assets, visit};
-use crate::service::{Reason, RefusedByLimit, ServiceError};
+use super::Shared;
+use super::visit::{Frame, framed};
+use crate::service::{Caller, Identity, Reason, RefusedByLimit, ServiceError};
 
 #[derive(Serialize)]
 struct Problem<'a> {
-    root: String,
-    style: String,
     status: u16,
     reason: &'static str,
-    title: &'static str,
     message: &'a str,
     violations: Vec<(&'a str, &'a str)>,
 }
 
-/// The response to a refused request.
+/// The response to a refused request, with the navigation that its caller has on every page.
 pub(super) fn answer(shared: &Shared, parts: &Parts, error: ServiceError) -> Response {
     let status = status(error.reason);
+    let known = parts.extensions.get::<Identity>().and_then(|identity| identity.who().ok());
+    let caller = known.cloned().unwrap_or_else(Caller::nobody);
+    let page = Frame::of(shared, parts, &caller, error.reason.title().to_owned(), "");
     let problem = Problem {
-        root: visit::root(parts),
-        style: assets::style(),
         status: status.as_u16(),
         reason: error.reason.as_str(),
-        title: error.reason.title(),
         message: &error.message,
         violations: error
             .violations
@@ -36,7 +34,7 @@ pub(super) fn answer(shared: &Shared, parts: &Parts, error: ServiceError) -> Res
             .map(|it| (it.field.as_str(), it.description.as_str()))
             .collect(),
     };
-    let html = shared.templates.render("problem.html", problem);
+    let html = shared.templates.render("problem.html", framed(&page, problem));
     // This fallback is not escaped, so it must not be the message.
     let html = html.unwrap_or_else(|_| error.reason.title().to_owned());
     let mut response = (status, Html(html)).into_response();

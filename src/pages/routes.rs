@@ -3,7 +3,7 @@
 use http::Method;
 
 use super::fields;
-use crate::service::Action;
+use crate::service::{Action, Caller};
 
 /// Declares the pages: each with its action, method and path. The use cases behind a page require further actions, for
 /// example to show contents or to change many operations.
@@ -105,11 +105,17 @@ impl Page {
     }
 }
 
-/// Whether a client's text leads to one of these pages, and to nothing else.
-pub(super) fn is_shown(text: &str) -> bool {
+/// The page to which a client's text leads, if it leads to one that people see, and to nothing else.
+pub(super) fn shown(text: &str) -> Option<Page> {
     let path = text.split('?').next().unwrap_or_default();
-    let is_page = find(&Method::GET, path).is_ok_and(|(page, _)| page.is_shown());
-    is_page && text.bytes().all(|byte| byte.is_ascii_graphic())
+    let page = find(&Method::GET, path).ok().map(|(page, _)| page).filter(|page| page.is_shown());
+    page.filter(|_| text.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+/// The first page that the caller may see, if there is one.
+pub(super) fn home(caller: &Caller) -> Option<&'static str> {
+    let pages = [Page::Operations, Page::Start];
+    pages.into_iter().find(|page| caller.can(page.action())).map(Page::path)
 }
 
 /// The page at this path, relative to the path of all pages, with the values of its placeholders; otherwise the methods

@@ -7,10 +7,12 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::cookie::{self, MAX_BYTES, fits, is_signed_in};
+use super::routes::Page;
 use super::visit::Visit;
 use super::{fields, routes, site, to, visit};
 use crate::http::Arrival;
-use crate::service::ServiceError;
+use crate::operation::Role;
+use crate::service::{Caller, ServiceError};
 
 #[derive(Serialize)]
 struct SignIn<'a> {
@@ -36,9 +38,9 @@ pub(super) fn ask(parts: &Parts, path: &str) -> Response {
 
 /// `GET sign-in`.
 pub(super) fn page(visit: &Visit) -> Result<Response, ServiceError> {
-    let next = next(visit.query.get("next"));
+    let next = visit.query.get("next");
     if visit.shared().is_open(&visit.parts) {
-        return Ok(to(next));
+        return Ok(to(after(next, &visit.caller).unwrap_or("operations")));
     }
     let expired = "the key is no longer good: it was revoked or has expired";
     let wrong = visit.query.has("expired").then(|| expired.to_owned());
@@ -47,15 +49,21 @@ pub(super) fn page(visit: &Visit) -> Result<Response, ServiceError> {
 
 /// `POST sign-in`: stores a valid key in the cookie.
 pub(super) async fn take(visit: &Visit) -> Result<Response, ServiceError> {
-    let (key, next) = (visit.form.word("key"), next(visit.form.get("next")));
+    let (key, next) = (visit.form.word("key"), visit.form.get("next"));
     let key = key.strip_prefix("Bearer ").unwrap_or(key).trim();
-    let wrong = match fits(key) {
-        true => visit.shared().refusal_of(&visit.parts, key).await.map(|error| error.message),
-        false => Some(format!("a key is 1 to {MAX_BYTES} letters, digits and signs")),
+    let caller = match fits(key) {
+        true => visit.shared().caller_with(&visit.parts, key).await.map_err(|error| error.message),
+        false => Err(format!("a key is 1 to {MAX_BYTES} letters, digits and signs")),
     };
-    if wrong.is_some() {
-        return show(visit, StatusCode::UNAUTHORIZED, next, wrong);
-    }
+    let caller = match caller {
+        Ok(caller) => caller,
+        Err(wrong) => return show(visit, StatusCode::UNAUTHORIZED, next, Some(wrong)),
+    };
+    let Some(next) = after(next, &caller) else {
+        let roles: Vec<&str> = caller.roles().iter().map(Role::as_str).collect();
+        let wrong = format!("there are no pages for the role {}", roles.join(", "));
+        return show(visit, StatusCode::FORBIDDEN, next, Some(wrong));
+    };
     let cookie = format!("{}={key}; HttpOnly; SameSite=Strict{}", cookie::NAME, secure(visit));
     let mut response = to(next);
     if let Ok(mut cookie) = HeaderValue::try_from(cookie) {
@@ -94,9 +102,14 @@ fn is_on_loopback(parts: &Parts) -> bool {
     parts.extensions.get::<Arrival>().is_some_and(|arrival| arrival.is_on_loopback)
 }
 
-/// Where to continue: one of these pages, and nothing else that a link may name.
-fn next(text: &str) -> &str {
-    if routes::is_shown(text) && !text.starts_with("sign-") { text } else { "operations" }
+/// Where the caller continues: at the page that a link named, if it is one of these pages and the caller may see it, or
+/// at the first that it may see. `None`: it may see none.
+fn after<'a>(next: &'a str, caller: &Caller) -> Option<&'a str> {
+    let page = routes::shown(next).filter(|page| !matches!(page, Page::SignIn));
+    match page {
+        Some(page) if caller.can(page.action()) => Some(next),
+        _ => routes::home(caller),
+    }
 }
 
 #[cfg(test)]
@@ -105,8 +118,9 @@ mod tests {
 
     #[test]
     fn signing_in_leads_to_pages_only() {
+        let everyone = Caller::anonymous();
         for page in ["operations", "operations?filter=a%20b"] {
-            assert_eq!(next(page), page);
+            assert_eq!(after(page, &everyone), Some(page));
         }
         for other in [
             "",
@@ -117,7 +131,7 @@ mod tests {
             "x",
             "operations?\r\na",
         ] {
-            assert_eq!(next(other), "operations", "{other}");
+            assert_eq!(after(other, &everyone), Some("operations"), "{other}");
         }
     }
 }

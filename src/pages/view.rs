@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::fields::encode;
+use crate::operation::filter::quoted;
 use crate::operation::{
     Operation, OperationError, Outcome, Progress, State, StateName, Timestamp, Waiting, mark,
 };
@@ -113,22 +114,9 @@ pub(super) struct Why {
 
 impl Label {
     fn of((key, value): (String, String)) -> Self {
-        let filter = format!("labels.{}={}", in_quotes(&key), in_quotes(&value));
+        let filter = format!("labels.{}={}", quoted(&key), quoted(&value));
         Self { query: format!("filter={}", encode(&filter)), key, value }
     }
-}
-
-/// The text as a filter has it: in quotes, where a backslash makes a quote, a star or a backslash a character.
-fn in_quotes(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for c in text.chars() {
-        if matches!(c, '"' | '\\' | '*') {
-            quoted.push('\\');
-        }
-        quoted.push(c);
-    }
-    quoted + "\""
 }
 
 impl Badge {

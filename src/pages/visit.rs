@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::fields::Fields;
 use super::region::Region;
-use super::{Pages, Shared, assets, cookie, may};
+use super::{Pages, Shared, assets, cookie, routes};
 use crate::http::Links;
 use crate::service::{
     Action, Caller, Document, ListParameters, Page, Service, ServiceError, View, Violations,
@@ -44,8 +44,12 @@ pub(super) struct Frame {
     token: String,
     tenant: String,
     subject: Option<String>,
+    /// The first page that the caller may see, or that of signing in.
+    home: &'static str,
     /// Whether the caller can sign out.
     is_signed_in: bool,
+    /// Whether there is something to sign in for: callers need credentials.
+    can_sign_in: bool,
     can_list: bool,
     can_submit: bool,
     can_change: bool,
@@ -70,6 +74,37 @@ pub(super) fn framed<'a>(page: &'a Frame, view: impl Serialize + 'a) -> impl Ser
 }
 
 impl Frame {
+    /// The frame of a page for a caller, whatever became of its request.
+    pub(super) fn of(
+        shared: &Shared,
+        parts: &Parts,
+        caller: &Caller,
+        title: String,
+        section: &'static str,
+    ) -> Self {
+        let is_signed_in = cookie::is_signed_in(parts);
+        Self {
+            title,
+            section,
+            root: root(parts),
+            token: token(shared, caller),
+            tenant: caller.tenant.to_string(),
+            subject: caller.subject().map(str::to_owned),
+            home: routes::home(caller).unwrap_or("sign-in"),
+            is_signed_in,
+            can_sign_in: !is_signed_in && !shared.is_open(parts),
+            can_list: caller.can(Action::List),
+            can_submit: caller.can(Action::Submit),
+            can_change: caller.can(Action::Change),
+            can_read: caller.can(Action::Read),
+            can_share: caller.can(Action::Share),
+            can_administer: caller.can(Action::Administer),
+            style: assets::style(),
+            script: assets::script(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+
     /// A visit by a caller with every role.
     #[cfg(test)]
     pub(super) fn sample() -> Self {
@@ -80,7 +115,9 @@ impl Frame {
             token: "0".to_owned(),
             tenant: "acme".to_owned(),
             subject: Some("me".to_owned()),
+            home: "operations",
             is_signed_in: true,
+            can_sign_in: false,
             can_list: true,
             can_submit: true,
             can_change: true,
@@ -142,24 +179,7 @@ impl Visit {
 
     /// The frame of a page.
     pub(super) fn frame(&self, title: impl Into<String>, section: &'static str) -> Frame {
-        Frame {
-            title: title.into(),
-            section,
-            root: root(&self.parts),
-            token: self.token(),
-            tenant: self.caller.tenant.to_string(),
-            subject: self.caller.subject().map(str::to_owned),
-            is_signed_in: cookie::is_signed_in(&self.parts),
-            can_list: may(self, Action::List),
-            can_submit: may(self, Action::Submit),
-            can_change: may(self, Action::Change),
-            can_read: may(self, Action::Read),
-            can_share: may(self, Action::Share),
-            can_administer: may(self, Action::Administer),
-            style: assets::style(),
-            script: assets::script(),
-            version: env!("CARGO_PKG_VERSION"),
-        }
+        Frame::of(&self.shared, &self.parts, &self.caller, title.into(), section)
     }
 
     /// Responds with a page.
@@ -186,29 +206,29 @@ impl Visit {
         Ok(Region::of(id, &html))
     }
 
-    /// The code in a form that proves that this server made it for this caller.
-    fn token(&self) -> String {
-        let code = self.shared.service.secret().code(PURPOSE, &self.who());
-        code[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
     /// Whether the code in a form was made for this caller.
     pub(super) fn is_own_form(&self, token: &str) -> bool {
         let pairs = token.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap_or("?"));
         let code: Option<Vec<u8>> = pairs.map(|it| u8::from_str_radix(it, 16).ok()).collect();
         let is_code = |code: Vec<u8>| {
-            code.len() == 16 && self.shared.service.secret().is_code(&code, PURPOSE, &self.who())
+            code.len() == 16
+                && self.shared.service.secret().is_code(&code, PURPOSE, &who(&self.caller))
         };
         code.is_some_and(is_code)
     }
+}
 
-    /// The caller's identity; the same for all callers without credentials.
-    fn who(&self) -> [&[u8]; 3] {
-        let caller = &self.caller;
-        let (subject, credential) = (caller.subject(), caller.credential());
-        [caller.tenant.as_str(), subject.unwrap_or_default(), credential.unwrap_or_default()]
-            .map(str::as_bytes)
-    }
+/// The code in a form that proves that this server made it for this caller.
+fn token(shared: &Shared, caller: &Caller) -> String {
+    let code = shared.service.secret().code(PURPOSE, &who(caller));
+    code[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The caller's identity; the same for all callers without credentials.
+fn who(caller: &Caller) -> [&[u8]; 3] {
+    let (subject, credential) = (caller.subject(), caller.credential());
+    [caller.tenant.as_str(), subject.unwrap_or_default(), credential.unwrap_or_default()]
+        .map(str::as_bytes)
 }
 
 /// The relative path from a request's path to that of all pages.

@@ -17,6 +17,7 @@ use tracing::Instrument as _;
 use super::attempt_key::{AttemptEvent, AttemptKey, Ending, Happened};
 use super::context::{CancelCause, Cancellation, Context};
 use super::input::Inputs;
+use super::note::note;
 use super::outcome::{Failure, Outcome};
 use super::progress::ProgressBoard;
 use crate::proto::v1;
@@ -130,10 +131,11 @@ impl Attempts {
             Context::new(key.clone(), assignment, input, cancelled.clone(), board, events.clone());
         self.current.insert(key.clone(), Current { cancel, sent_progress: None });
         let slots = Arc::clone(&self.slots);
+        let is_within_server = self.inputs.client.is_within_server();
         let task = async move {
-            tracing::info!("began");
+            note!(is_within_server, "began");
             let ending = execute(handler, context, &slots, cancelled).await;
-            ending.log();
+            ending.log(is_within_server);
             // If the receiver is gone, nothing needs the message.
             let _ = events.send(AttemptEvent { key, happened: Happened::Ended(ending) }).await;
         };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::note::note;
 use super::outcome::{Failure, Outcome};
 use crate::proto::v1;
 
@@ -56,13 +57,14 @@ pub(super) enum Ending {
 
 impl Ending {
     /// Logs the ending for the worker's operator, without contents.
-    pub(super) fn log(&self) {
+    pub(super) fn log(&self, is_within_server: bool) {
         match self {
-            Self::Returned(Ok(_)) => tracing::info!("succeeded"),
+            Self::Returned(Ok(_)) => note!(is_within_server, "succeeded"),
             Self::Returned(Err(failure)) => {
-                tracing::info!(code = failure.code(), is_final = failure.is_permanent(), "failed");
+                let (code, is_final) = (failure.code(), failure.is_permanent());
+                note!(is_within_server, code, is_final, "failed");
             }
-            Self::NotStarted => tracing::info!("was called off before it began"),
+            Self::NotStarted => note!(is_within_server, "was called off before it began"),
             Self::Dropped => tracing::warn!("did not stop, and was left behind"),
         }
     }

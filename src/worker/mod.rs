@@ -57,6 +57,7 @@ pub mod command;
 mod context;
 mod drain;
 mod input;
+mod note;
 mod outcome;
 mod progress;
 mod report;

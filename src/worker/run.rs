@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use tonic::Code;
 
 use super::WorkerError;
+use super::note::note;
 use super::session::{Ended, Link};
 use super::work::Work;
 use crate::client::{Backoff, Client, ClientError};
@@ -68,7 +69,7 @@ impl Runner {
         backoff: &mut Backoff,
     ) -> Option<Duration> {
         let resumed = link.session().resumed;
-        tracing::info!(worker.id = self.worker_id, resumed, "connected");
+        note!(self.client.is_within_server(), worker.id = self.worker_id, resumed, "connected");
         self.work.stream_began(link.session());
         let began = Instant::now();
         let ended = link.serve(&mut self.work).await;

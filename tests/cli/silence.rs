@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::support::*;
 
@@ -94,6 +95,55 @@ fn each_operation_that_ends_is_a_line_of_the_log() {
     assert!(line("shout").contains("INFO") && line("shout").contains("SUCCEEDED"), "{log}");
     assert!(line("fail").contains("WARN") && line("fail").contains("FAILED"), "{log}");
     assert!(!log.contains("marked-input"));
+}
+
+/// The documents of a JSON log, without the notes of a command beside them.
+fn documents(log: &str) -> Vec<Value> {
+    let lines = log.lines().filter(|line| line.starts_with('{'));
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Whether a text is a duration with its unit, `1.2s` or `3 m`: no reader of logs can compare those.
+fn is_duration(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim_start();
+    unit.len() < text.len() && ["ns", "µs", "ms", "s", "m", "h", "d"].contains(&unit)
+}
+
+#[test]
+fn a_json_log_has_one_line_for_each_operation_and_durations_in_seconds() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = format!("sqlite:{}", directory.path().join("test.db").display());
+    let mut command = longrun(&["serve", "--listen", "127.0.0.1:0", "--store", &store]);
+    command.args(["--log-format", "json", "--handler", "shout=sleep 0.2; cat"]);
+    let mut server = Server::spawned(command, directory);
+    let submitted = server.json(&["submit", "shout", "--start-in", "300ms", "--wait", "60s"]);
+    let id = submitted["name"].as_str().unwrap().trim_start_matches("operations/").to_owned();
+    // A worker of its own has nothing but its own lines.
+    let mut worker = server.command(&["worker", "own", "--log-format", "json", "--", "cat"]);
+    worker.stdout(Stdio::null()).stderr(Stdio::piped());
+    let worker = worker.spawn().unwrap();
+    server.expect(0, &["submit", "own", "--wait"]);
+    signal(&worker, Signal::TERM);
+    let said = String::from_utf8(worker.wait_with_output().unwrap().stderr).unwrap();
+    signal(&server.process, Signal::TERM);
+    assert_eq!(exit_code(&mut server.process), Some(0));
+    let log = std::fs::read_to_string(server.directory.path().join("log")).unwrap();
+
+    let about = |line: &&Value| line.to_string().contains(&id);
+    let lines = documents(&log);
+    let [line] = lines.iter().filter(about).collect::<Vec<_>>()[..] else { panic!("{log}") };
+    assert_eq!(line["operation.kind"], "shout");
+    assert_eq!(line["state"], "SUCCEEDED");
+    let seconds = |name: &str| line[name].as_f64().unwrap_or_else(|| panic!("{name}: {line}"));
+    let (queue, run) = (seconds("queue_seconds"), seconds("run_seconds"));
+    assert!((0.3..30.0).contains(&queue) && (0.2..30.0).contains(&run), "{line}");
+    assert!((seconds("total_seconds") - queue - run).abs() < 1e-6, "{line}");
+    assert!(said.contains("began") && said.contains("succeeded"), "{said}");
+    for line in lines.iter().chain(&documents(&said)) {
+        for (name, value) in line.as_object().unwrap() {
+            assert!(!value.as_str().is_some_and(is_duration), "{name}: {line}");
+        }
+    }
 }
 
 /// The pipe has room for a part of what the server says.

@@ -109,6 +109,16 @@ async fn a_page_shows_where_an_operation_is_and_why() {
         .has("at character 1")
         .has("value=\"stat=1\"");
     server.page("/ui/operations?page=x").await.expect(400).has("page_token");
+    server
+        .page("/ui/operations?order=zzz&filter=state%3DFAILED")
+        .await
+        .expect(400)
+        .has("order must be one of newest, oldest, ended")
+        .has("value=\"state=FAILED\"")
+        .has_not("<tr data-key");
+    server.page("/ui/operations/live?order=zzz").await.expect(400);
+    server.page("/ui/operations?order=newest").await.expect(200).has("<tr data-key");
+    server.page("/ui/deliveries?state=zzz").await.expect(400).has("PENDING, DELIVERED or DEAD");
     server.page("/ui/operations/none").await.expect(404).has("there is no operation none");
     server.page("/ui/operations/0198000a-0000-7000-8000-000000000000").await.expect(404);
     server

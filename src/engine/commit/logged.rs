@@ -1,5 +1,5 @@
 //! Log lines about operations: a debug line for each transition, and a line for each operation that has ended. They
-//! have no contents, and of errors only the codes.
+//! have no contents, and of errors only the codes. Durations are numbers of seconds, in every log line of the program.
 
 use crate::engine::round::transition::Transition;
 use crate::operation::{Operation, Outcome, State, Timestamp};
@@ -28,8 +28,8 @@ fn trace_id(operation: &Operation) -> Option<&str> {
 fn finished(operation: &Operation, outcome: &Outcome, at: Timestamp) {
     let trace = trace_id(operation);
     let (submission, life) = (&operation.submission, &operation.life);
-    let waited = life.started_at.unwrap_or(at).since(submission.created_at);
-    let took = life.started_at.map(|started| at.since(started)).unwrap_or_default();
+    let started = life.started_at.unwrap_or(at);
+    let seconds = |from: Timestamp, to: Timestamp| to.since(from).as_secs_f64();
     macro_rules! line {
         ($level:ident, $code:expr) => {
             tracing::$level!(
@@ -38,8 +38,9 @@ fn finished(operation: &Operation, outcome: &Outcome, at: Timestamp) {
                 operation.kind = %submission.kind,
                 state = %operation.state_name(),
                 attempts = life.attempt.0,
-                ?waited,
-                ?took,
+                queue_seconds = seconds(submission.created_at, started),
+                run_seconds = seconds(started, at),
+                total_seconds = seconds(submission.created_at, at),
                 error.code = $code,
                 trace.id = trace,
                 "finished"

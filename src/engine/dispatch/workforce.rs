@@ -122,7 +122,7 @@ impl Workforce {
     pub(crate) fn renew_all(&mut self, until: Moment, gap: Duration) {
         if self.dispatcher.sessions().len() > 0 {
             tracing::warn!(
-                ?gap,
+                gap_seconds = gap.as_secs_f64(),
                 "this server did not run for a while: its workers keep their leases"
             );
             self.dispatcher.sessions_mut().renew_all(until);

@@ -12,6 +12,9 @@ use super::{Operation, OperationId, Owner, StateName, Timestamp, batch, mark};
 
 mod lex;
 mod parse;
+mod quote;
+
+pub use self::quote::{quoted, quoted_pattern};
 
 /// A parsed filter. The default matches everything.
 #[derive(Clone, Debug, Default, PartialEq)]

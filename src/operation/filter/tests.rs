@@ -134,6 +134,24 @@ fn nesting_and_length_are_bounded() {
 
 proptest::proptest! {
     #[test]
+    fn what_is_quoted_is_read_back(text in "(.|[\"'\\\\*() \n]){0,60}") {
+        proptest::prop_assert_eq!(pattern(&format!("labels.x={}", quoted(&text))), Pattern::Exact(text));
+    }
+
+    #[test]
+    fn a_quoted_pattern_has_stars_at_its_ends_alone(text in "[^*]{1,60}", starts in proptest::bool::ANY, ends in proptest::bool::ANY) {
+        let star = |is_there| if is_there { "*" } else { "" };
+        let read = pattern(&format!("kind={}", quoted_pattern(&format!("{}{text}{}", star(starts), star(ends)))));
+        let expected = match (starts, ends) {
+            (false, false) => Pattern::Exact(text),
+            (false, true) => Pattern::Prefix(text),
+            (true, false) => Pattern::Suffix(text),
+            (true, true) => Pattern::Infix(text),
+        };
+        proptest::prop_assert_eq!(read, expected);
+    }
+
+    #[test]
     fn no_text_makes_the_parser_fail_otherwise_than_by_an_error(
         text in "(state|kind|labels\\.|done|create_time|[-()=!<>:*\"'\\\\., ]|AND |OR |NOT |.){0,40}"
     ) {
