@@ -47,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FIELD", default_value = "create_time desc")]
     order_by: String,
     /// The most operations to list
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole(1_u64..))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole(1..=u64::MAX))]
     limit: u64,
     /// List all matches
     #[arg(long, conflicts_with = "limit")]

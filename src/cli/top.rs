@@ -42,11 +42,11 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Interval between two frames
+    /// Interval between two frames, at least 100ms
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
     /// Show this many frames, and end
-    #[arg(long, value_name = "N", value_parser = whole(1_u64..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u64::MAX))]
     frames: Option<u64>,
     /// Show only transitions of operations that match, see `longrun list --help`
     #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]

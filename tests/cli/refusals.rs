@@ -88,6 +88,9 @@ fn a_wrong_command_line_is_told_in_four_parts() {
         (&["completions", "csh"], "SHELL", "'csh'"),
         (&["key", "create"], "--role", "--role"),
         (&["limits", "set", "running", "many"], "MOST", "many"),
+        (&["limits", "set", "running", "99999999999999999999"], "MOST", "from 0 to 18446744"),
+        (&["limits", "set", "stored-bytes", "99999999999GiB"], "MOST", "must be at most"),
+        (&["submit", "k", "--retention", "99999999999999999999d"], "--retention", "at most"),
         (&["nosuch"], "nosuch", "nosuch"),
     ] {
         let output = run(words);
