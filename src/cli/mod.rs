@@ -13,7 +13,6 @@ use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::file;
 use crate::telemetry::{self, LogFormat};
-use crate::time_text::parse_duration;
 
 mod batch;
 mod bench;
@@ -23,6 +22,7 @@ mod config;
 mod configured;
 mod connection;
 mod contents;
+mod dashed;
 mod demo;
 mod describe;
 mod doctor;
@@ -33,6 +33,7 @@ mod get;
 mod handlers;
 mod host;
 mod input;
+mod joined;
 mod key;
 mod limits;
 mod list;
@@ -70,6 +71,7 @@ mod yaml;
 pub use self::completions::complete;
 use self::connection::Connection;
 pub use self::exit::Exit;
+pub use self::joined::joined;
 pub use self::output::report;
 use self::output::{Output, Usage};
 use self::remote::Remote;
@@ -209,38 +211,6 @@ impl Command {
             _ => "warn",
         }
     }
-}
-
-/// The command line with `--wait 30s` as `--wait=30s`. The value of `--wait` is optional, so clap takes no separate word
-/// as the value. A duration is never an input, so this function does. What only resembles a duration, such as `30x`, is
-/// taken as well, so that it is refused and not submitted.
-pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let resembles = |word: &str| {
-        let unit = word.trim_start_matches(|c: char| c.is_ascii_digit());
-        let is_id = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let is_unit = !unit.is_empty() && unit.chars().all(char::is_alphabetic);
-        unit.len() < word.len() && is_unit && !is_id
-    };
-    let is_duration = |word: &OsString| {
-        word.to_str().is_some_and(|word| parse_duration(word).is_ok() || resembles(word))
-    };
-    let mut joined: Vec<OsString> = Vec::new();
-    let mut words = words.into_iter().peekable();
-    while let Some(mut word) = words.next() {
-        if word == "--" {
-            joined.push(word);
-            break;
-        }
-        if word == "--wait"
-            && let Some(duration) = words.next_if(is_duration)
-        {
-            word.push("=");
-            word.push(duration);
-        }
-        joined.push(word);
-    }
-    joined.extend(words);
-    joined
 }
 
 /// Reads the command line, and the configuration file that it names. An error is for [`refuse`].
