@@ -66,6 +66,7 @@ mod watch;
 mod watch_many;
 mod webhook;
 mod worker;
+mod wrong_line;
 mod yaml;
 
 pub use self::completions::complete;
@@ -75,6 +76,7 @@ pub use self::joined::joined;
 pub use self::output::report;
 use self::output::{Output, Usage};
 use self::remote::Remote;
+use self::wrong_line::WrongLine;
 
 const ABOUT: &str = "Submit work, get an operation at once, and then wait for it, watch it, \
                      cancel it, list it or fetch its result";
@@ -100,7 +102,9 @@ Exit codes:
   130  interrupted (143: terminated); the operation goes on
 
 Output goes to stdout, notes and logs to stderr. Only terminals get colors and live progress;
-NO_COLOR switches colors off.";
+NO_COLOR switches colors off. With --json an error is one line on stderr, {\"error\": {\"message\": …,
+\"causes\": […], \"exitCode\": …}}, with \"code\" and \"reason\" of a server's refusal, or with \"hint\" and
+\"usage\" of a wrong command line.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -221,14 +225,17 @@ pub fn parse(words: Vec<OsString>) -> anyhow::Result<Cli> {
 /// Prints why a command line is wrong, or the help or version that it asks for.
 pub fn refuse(error: anyhow::Error, json: bool) -> Exit {
     match error.downcast::<clap::Error>() {
-        Ok(answer) if answer.use_stderr() && json => {
-            report(&Usage(answer.render().to_string().trim_end().to_owned()).into(), true)
-        }
-        Ok(answer) => {
-            // clap returns help and version as errors, too. A closed output is no failure.
+        Ok(answer) if answer.use_stderr() && json => report(&WrongLine::of(&answer).into(), true),
+        Ok(answer) if answer.use_stderr() => {
+            // A closed stderr changes nothing.
             let _ignored = answer.print();
-            if answer.use_stderr() { Exit::Usage } else { Exit::Ok }
+            Exit::Usage
         }
+        // clap returns help and version as errors, too.
+        Ok(answer) => match Output::new(false).styled(&answer.render()) {
+            Ok(()) => Exit::Ok,
+            Err(error) => report(&error, json),
+        },
         Err(error) => report(&error, json),
     }
 }

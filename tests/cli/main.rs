@@ -178,6 +178,21 @@ fn a_reader_that_goes_away_ends_it_quietly() {
 }
 
 #[test]
+fn an_output_that_takes_nothing_is_an_error() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
+    let server = Server::start(&[]);
+    server.submit(&["k"]);
+    for line in [&["--help"][..], &["--version"], &["help", "list"], &["list"], &["list", "--json"]]
+    {
+        let mut command = server.command(line);
+        let output = command.stdout(full.try_clone().unwrap()).stderr(Stdio::piped()).spawn();
+        let output = output.unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line:?}");
+        assert!(stderr(&output).contains("failed to write to stdout"), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_life_from_submission_to_result() {
     let server = Server::start(&["shout=echo on its way >&2; echo 50% half >&3; tr a-z A-Z"]);
     let shown = server.expect(0, &["submit", "shout", "hello", "--wait", "--label", "a=b"]);

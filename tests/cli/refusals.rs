@@ -118,6 +118,27 @@ fn a_wrong_command_line_is_told_in_four_parts() {
     assert!(stderr(&output).contains("LONGRUN_MAX_CONNECTIONS=10000"), "{}", stderr(&output));
 }
 
+/// Programs get the parts of a refusal one by one.
+#[test]
+fn a_wrong_command_line_is_a_document_of_its_parts() {
+    let error = |words: &[&str]| {
+        let output = run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        let document: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
+        document["error"].clone()
+    };
+    let refused = error(&["list", "--limit", "0", "--json"]);
+    let rule = "must be a whole number from 1 to 18446744073709551615";
+    assert_eq!(refused["message"], format!("invalid value '0' for '--limit <N>': {rule}"));
+    assert_eq!(refused["hint"], "for example: --limit 50");
+    assert_eq!((&refused["exitCode"], refused.get("usage")), (&2.into(), None));
+    let refused = error(&["submit", "--json"]);
+    let message = "the following required arguments were not provided: <KIND>";
+    assert_eq!(refused["message"], message);
+    assert!(refused["usage"].as_str().unwrap().starts_with("longrun submit "), "{refused}");
+    assert_eq!(error(&["--json", "key"])["message"], "a command is missing");
+}
+
 /// What the server refuses, by the names of its API, is said of the flags.
 #[test]
 fn what_a_server_refuses_is_told_of_the_flags() {
