@@ -35,6 +35,7 @@ mod host;
 mod input;
 mod joined;
 mod key;
+mod keyboard;
 mod limits;
 mod list;
 mod live;

@@ -31,6 +31,7 @@ mod secrets;
 mod share;
 mod silence;
 mod support;
+mod terminal;
 mod unread;
 
 use support::*;
