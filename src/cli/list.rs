@@ -37,9 +37,9 @@ pub(super) struct Args {
     /// All tenants, for operators
     #[arg(long, conflicts_with = "tenant")]
     all_tenants: bool,
-    /// Output format; --json is -o json
-    #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
-    format: Format,
+    /// Output format; --json is -o json [default: table]
+    #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum)]
+    format: Option<Format>,
     /// Show more columns: attempt, priority, worker, labels
     #[arg(long)]
     wide: bool,
@@ -58,7 +58,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let format = if out.is_json() { Format::Json } else { args.format };
+    let format = Format::chosen(args.format, out)?.unwrap_or_default();
     let mut sink = Sink::new(out, format, Columns { wide: args.wide, tenant: args.all_tenants });
     let mut left = if args.all { u64::MAX } else { args.limit };
     let mut request = ListOperationsRequest {
