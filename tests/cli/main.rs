@@ -166,6 +166,19 @@ fn a_server_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_worker_names_the_server_that_it_does_not_reach() {
+    let server = "http://127.0.0.1:9";
+    let mut worker = longrun(&["worker", "k", "--server", server, "--", "true"]);
+    let mut worker = worker.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(worker.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let warned = lines.find(|line| line.contains("WARN"));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    let warned = warned.unwrap();
+    assert!(warned.contains(&format!("server=\"{server}\"")), "{warned}");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
     for line in [&["completions", "bash"][..], &["--help"], &["demo"]] {
         let mut process = longrun(line);
