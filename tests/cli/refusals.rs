@@ -194,6 +194,7 @@ fn a_wrong_configuration_file_is_told_in_four_parts() {
         (handler("url = \"h\""), "url", "line 3"),
         (command("concurrency = 0"), "concurrency", "line 4"),
         (command("retry_on = \"0\""), "retry_on", "line 4"),
+        (command("env = [\"A=B\"]"), "env must be the NAME", "line 4"),
         (command("limit = [\"disk=1\"]"), "limit", "disk=1"),
         (command("limit = \"cpu=1s\""), "limit", "line 4"),
         (command("user = \"no-body\""), "user", "no-body"),
