@@ -23,7 +23,8 @@ with the result's content type and size.
 
 Exit codes: 3 FAILED and 4 CANCELLED, with the reason on stderr; 6 not done when the time of --wait
 was over; 1 not done, without --wait. If an operation succeeded without a result, nothing is
-written, a note on stderr says so, and the exit code is 0. Binary contents go to a terminal only with -o -.";
+written, a note on stderr says so, and the exit code is 0. Binary contents go to a terminal only
+with -o -.";
 
 const INPUT_EXAMPLES: &str = "\
 Examples:
