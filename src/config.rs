@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -173,7 +173,7 @@ pub struct Limits {
     #[arg(long, value_name = "SIZE", env = "LONGRUN_INLINE_PAYLOAD_BYTES", default_value = "64KiB", value_parser = size)]
     pub inline_payload_bytes: usize,
     /// Most operations that are not done; the server refuses further submissions with a retry hint
-    #[arg(long, value_name = "N", env = "LONGRUN_MAX_OUTSTANDING", default_value_t = Limits::default().max_outstanding, value_parser = whole(1_u64..))]
+    #[arg(long, value_name = "N", env = "LONGRUN_MAX_OUTSTANDING", default_value_t = Limits::default().max_outstanding, value_parser = whole(1..=u64::MAX))]
     pub max_outstanding: u64,
     /// How long done operations are kept unless their submission says otherwise, e.g. 12h, 7d
     #[arg(long, value_name = "DURATION", env = "LONGRUN_RETENTION", default_value = "7d", value_parser = parse_duration)]
@@ -252,26 +252,23 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         "GiB" => 1 << 30,
         _ => return Err("must be a number of bytes, with KiB, MiB, GiB or no unit".to_owned()),
     };
-    let number: usize = digits.parse().map_err(|_| "must be a number, e.g. 64KiB".to_owned())?;
-    number.checked_mul(factor).ok_or_else(|| "is too large, e.g. 5GiB".to_owned())
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        return Err("must be a number of bytes, e.g. 64KiB".to_owned());
+    }
+    let bytes = digits.parse().ok().and_then(|number: usize| number.checked_mul(factor));
+    bytes.ok_or_else(|| format!("must be at most {} bytes, e.g. 5GiB", usize::MAX))
 }
 
-/// Parses a whole number within a range.
-pub(crate) fn whole<N>(
-    range: impl RangeBounds<N> + Clone,
-) -> impl Fn(&str) -> Result<N, String> + Clone
+/// Parses a whole number within a range, both of whose ends the refusal names.
+pub(crate) fn whole<N>(range: RangeInclusive<N>) -> impl Fn(&str) -> Result<N, String> + Clone
 where
-    N: FromStr + PartialOrd + Display,
+    N: FromStr + PartialOrd + Display + Clone,
 {
     move |text| {
         let number = text.parse().ok().filter(|number| range.contains(number));
-        number.ok_or_else(|| match (range.start_bound(), range.end_bound()) {
-            (Bound::Included(least), Bound::Included(most)) => {
-                format!("must be a whole number from {least} to {most}")
-            }
-            (Bound::Included(least), _) => format!("must be a whole number, at least {least}"),
-            _ => "must be a whole number".to_owned(),
-        })
+        let (least, most) = (range.start(), range.end());
+        number.ok_or_else(|| format!("must be a whole number from {least} to {most}"))
     }
 }
 

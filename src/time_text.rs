@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use prost_types::Timestamp;
 
-/// A text that is no duration.
+/// A text that is no duration, or one that is too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be a duration such as 90, 90s, 1h30m or 7d (units: ms, s, m, h, d, w)")]
-pub(crate) struct NotADuration;
+pub(crate) enum WrongDuration {
+    #[error("must be a duration such as 90, 90s, 1h30m or 7d (units: ms, s, m, h, d, w)")]
+    Malformed,
+    #[error("must be a duration of at most {}d, such as 7d", u64::MAX / 86_400)]
+    TooLong,
+}
 
 /// A text that is no time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,49 +40,51 @@ fn unit(name: &str) -> Option<u128> {
 }
 
 /// Reads a duration. What is finer than a nanosecond is dropped.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, NotADuration> {
-    read_duration(text).ok_or(NotADuration)
-}
-
-fn read_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, WrongDuration> {
     let mut rest = text;
-    if let Some(nanos) = in_units(rest, SECOND) {
-        return whole(nanos);
+    match in_units(rest, SECOND) {
+        Err(WrongDuration::Malformed) => {}
+        nanos => return whole(nanos?),
     }
     let (mut nanos, mut last) = (0_u128, u128::MAX);
     while !rest.is_empty() {
-        let number_end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let number_end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'));
+        let number_end = number_end.ok_or(WrongDuration::Malformed)?;
         let (number, behind) = rest.split_at(number_end);
         let behind = behind.trim_start();
         let unit_end = behind.find(|c: char| !c.is_alphabetic()).unwrap_or(behind.len());
         let (name, behind) = behind.split_at(unit_end);
-        let unit = unit(name).filter(|unit| *unit < last)?;
-        nanos = nanos.checked_add(in_units(number, unit)?)?;
+        let unit = unit(name).filter(|unit| *unit < last).ok_or(WrongDuration::Malformed)?;
+        let part = in_units(number, unit)?;
+        nanos = nanos.checked_add(part).ok_or(WrongDuration::TooLong)?;
         (rest, last) = (behind.trim_start(), unit);
     }
-    (last < u128::MAX).then_some(nanos).and_then(whole)
+    if last == u128::MAX { Err(WrongDuration::Malformed) } else { whole(nanos) }
 }
 
 /// `12` or `1.5` units, in nanoseconds.
-fn in_units(number: &str, unit: u128) -> Option<u128> {
+fn in_units(number: &str, unit: u128) -> Result<u128, WrongDuration> {
     let (whole, fraction) = match number.split_once('.') {
-        Some((_, "")) => return None,
+        Some((_, "")) => return Err(WrongDuration::Malformed),
         Some(parts) => parts,
         None => (number, ""),
     };
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() || !digits(whole) || !digits(fraction) {
-        return None;
+        return Err(WrongDuration::Malformed);
     }
     let fraction = &fraction[..fraction.len().min(12)];
-    let scale = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let part = if fraction.is_empty() { 0 } else { fraction.parse::<u128>().ok()? * unit / scale };
-    whole.parse::<u128>().ok()?.checked_mul(unit)?.checked_add(part)
+    // At most twelve digits, and what they stand for.
+    let scale = fraction.bytes().fold(1_u128, |scale, _| scale * 10);
+    let part = fraction.parse::<u128>().unwrap_or_default() * unit / scale;
+    let whole = whole.parse::<u128>().ok().and_then(|whole| whole.checked_mul(unit));
+    whole.and_then(|whole| whole.checked_add(part)).ok_or(WrongDuration::TooLong)
 }
 
-fn whole(nanos: u128) -> Option<Duration> {
-    let seconds = u64::try_from(nanos / SECOND).ok()?;
-    Some(Duration::new(seconds, u32::try_from(nanos % SECOND).ok()?))
+fn whole(nanos: u128) -> Result<Duration, WrongDuration> {
+    let too_long = |_| WrongDuration::TooLong;
+    let seconds = u64::try_from(nanos / SECOND).map_err(too_long)?;
+    Ok(Duration::new(seconds, u32::try_from(nanos % SECOND).map_err(too_long)?))
 }
 
 /// Reads a time: seconds and nanoseconds since the Unix epoch, of the years 1 to 9999. Digits behind the ninth of a
@@ -134,28 +140,17 @@ mod tests {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for wrong in [
-            "",
-            " ",
-            "s",
-            "-1",
-            "+1",
-            "1e9",
-            "1.2.3",
-            "1.",
-            ".5",
-            "5x",
-            "1y",
-            "30m1h",
-            "1m1m",
-            "1h30",
-            "soon",
-            "1M",
+            "", " ", "s", "-1", "+1", "1e9", "1.2.3", "1.", ".5", "5x", "1y", "30m1h", "1m1m",
+            "1h30", "soon", "1M", "1 2s", "٣s",
+        ] {
+            assert_eq!(parse_duration(wrong), Err(WrongDuration::Malformed), "{wrong}");
+        }
+        for long in [
             "99999999999999999999999999999999999999999",
             "9999999999999999w",
-            "1 2s",
-            "٣s",
+            "99999999999999999999d",
         ] {
-            assert_eq!(parse_duration(wrong), Err(NotADuration), "{wrong}");
+            assert_eq!(parse_duration(long), Err(WrongDuration::TooLong), "{long}");
         }
     }
 

@@ -168,7 +168,11 @@ fn find<'a>(command: &'a Command, setting: &Setting) -> Result<&'a Arg, file::Fi
             let known = known.iter().map(String::as_str).chain(TABLES);
             let question = match file::question(key, known) {
                 question if question.is_empty() => {
-                    "; docs/configuration.md has the keys, e.g. listen".to_owned()
+                    let example = settings(command).next().map(|(key, _)| key);
+                    format!(
+                        "; docs/configuration.md has the keys, e.g. {}",
+                        example.unwrap_or_default()
+                    )
                 }
                 question => question,
             };

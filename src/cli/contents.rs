@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde_json::json;
 
 use super::output::{Output, Usage};
@@ -13,7 +13,8 @@ use crate::client::{Chunk, ClientError, ContentStream};
 /// Where to write contents.
 #[derive(clap::Args, Debug, Default)]
 pub(super) struct To {
-    /// File to write to in place of stdout (-); it appears only when it is complete
+    /// File to write to in place of stdout; it appears only when it is complete. - is stdout, also for binary contents at
+    /// a terminal
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -48,16 +49,27 @@ impl To {
         }
     }
 
-    /// Writes all of `contents`.
+    /// Writes all of `contents`. `command` writes them again.
     pub(super) async fn write<M: Chunk>(
         &self,
         mut contents: ContentStream<M>,
+        command: &str,
         out: &Output,
         failed: impl Fn(ClientError) -> anyhow::Error,
     ) -> anyhow::Result<()> {
         let Some(path) = self.file() else {
+            let mut is_for_people = out.is_terminal() && self.output.is_none();
             while let Some(chunk) = contents.next().await {
-                out.bytes(&chunk.map_err(&failed)?)?;
+                let chunk = chunk.map_err(&failed)?;
+                // The first chunk decides, because what is shown cannot be taken back.
+                if std::mem::take(&mut is_for_people) && is_binary(&chunk) {
+                    return Err(anyhow!(
+                        "the contents are binary ({}), and stdout is a terminal: `{command} -o FILE` writes them to a \
+                         file, `{command} -o -` to the terminal",
+                        contents.content_type()
+                    ));
+                }
+                out.bytes(&chunk)?;
             }
             return Ok(());
         };
@@ -73,6 +85,15 @@ impl To {
         }
         Ok(())
     }
+}
+
+/// Whether the beginning of contents is no text. A character may be cut off at its end.
+fn is_binary(beginning: &[u8]) -> bool {
+    let is_text = match std::str::from_utf8(beginning) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    };
+    !is_text || beginning.contains(&0)
 }
 
 /// Writes to a temporary file beside the target and renames it, so that a part is never mistaken for the whole.
@@ -116,4 +137,19 @@ async fn copy<M: Chunk>(
         written += chunk.len() as u64;
     }
     Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_not_binary() {
+        for text in [&b""[..], b"a\n", "\u{1f600}".as_bytes(), &"ab\u{fc}".as_bytes()[..3]] {
+            assert!(!is_binary(text), "{text:?}");
+        }
+        for binary in [&b"\xff\x00\x01"[..], b"a\0b", b"\x89PNG\r\n"] {
+            assert!(is_binary(binary), "{binary:?}");
+        }
+    }
 }

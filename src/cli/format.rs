@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use super::output::Output;
+use super::output::{Output, Usage};
 use super::{text, yaml};
 use crate::proto::json;
 use crate::proto::v1::Operation;
@@ -19,6 +19,23 @@ pub(super) enum Format {
     Yaml,
     /// Names, one per line.
     Name,
+}
+
+impl Format {
+    /// The format that `--output` and `--json` choose together; `None` if neither is given.
+    pub(super) fn chosen(output: Option<Self>, out: &Output) -> Result<Option<Self>, Usage> {
+        match output {
+            Some(format) if out.is_json() && format != Self::Json => {
+                let value = format.to_possible_value();
+                let name = value.as_ref().map_or("", |value| value.get_name());
+                Err(Usage(format!(
+                    "--json contradicts --output {name}: omit one of them, e.g. --output {name}"
+                )))
+            }
+            None if out.is_json() => Ok(Some(Self::Json)),
+            output => Ok(output),
+        }
+    }
 }
 
 /// One operation as a document, or its name.

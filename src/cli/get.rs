@@ -26,7 +26,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let format = if out.is_json() { Some(Format::Json) } else { args.format };
+    let format = Format::chosen(args.format, out)?;
     let mut rows = Vec::new();
     for name in remote.names(&args.names).await? {
         let got = remote.client.get(&name, OperationView::Full).await;

@@ -8,7 +8,8 @@ use std::path::Path;
 use super::Usage;
 use super::host::keeper;
 use crate::client::Client;
-use crate::config::handler::{CommandLine, Endpoint, Handler, Words, Work};
+pub(super) use crate::config::handler::variable;
+use crate::config::handler::{CommandLine, Endpoint, FieldValue, Handler, Words, Work};
 use crate::relay::endpoint::Caller;
 use crate::worker::Worker;
 use crate::worker::command::{Command, Confinement, RetryOn};
@@ -43,14 +44,6 @@ pub(super) fn endpoint(text: &str) -> Result<Handler, String> {
     Handler::of_flag(text, |url| Ok(Work::Endpoint(Box::new(Endpoint::new(url.parse()?)))))
 }
 
-/// Reads the name of an environment variable.
-pub(super) fn variable(name: &str) -> Result<String, String> {
-    match name.is_empty() || name.contains('=') {
-        true => Err("must be the NAME of a variable, without its value, e.g. LANG".to_owned()),
-        false => Ok(name.to_owned()),
-    }
-}
-
 /// The handlers of flags, and the file's handlers for other kinds. `rule` says how the command's flags name a kind.
 pub(super) fn merge(
     flags: Vec<Handler>,
@@ -67,24 +60,28 @@ pub(super) fn merge(
 }
 
 impl Handlers {
-    /// Refuses commands that this process cannot start, before it opens a store or connects to a server.
+    /// Refuses handlers that this process can never execute, before it opens a store or connects to a server.
     pub(super) fn check(&self) -> Result<(), Usage> {
         self.confinement.check().map_err(Usage)?;
         for Handler { kind, work, .. } in &self.list {
-            let Work::Command(CommandLine { words, confinement, .. }) = work else { continue };
-            let confinement = confinement.within(&self.confinement);
-            let confined = confinement.check();
-            confined.map_err(|reason| Usage(format!("the handler of {kind}: {reason}")))?;
-            if let Words::Program(words) = words
-                && let Some(program) = words.first()
-                && let Some(reason) = unstartable(program)
-            {
-                return Err(Usage(format!(
-                    "the handler of {kind}: {reason}; name a program on PATH, or give its path, e.g. /usr/bin/tr"
-                )));
-            }
+            let checked = match work {
+                Work::Command(command) => self.check_command(command),
+                Work::Endpoint(endpoint) => check_endpoint(endpoint),
+            };
+            checked.map_err(|reason| Usage(format!("the handler of {kind}: {reason}")))?;
         }
         Ok(())
+    }
+
+    fn check_command(&self, command: &CommandLine) -> Result<(), String> {
+        command.confinement.within(&self.confinement).check()?;
+        let Words::Program(words) = &command.words else { return Ok(()) };
+        match words.first().and_then(|program| unstartable(program)) {
+            Some(reason) => {
+                Err(format!("{reason}; name a program on PATH, or give its path, e.g. /usr/bin/tr"))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The workers: one for each handler with a concurrency of its own, and one for all others.
@@ -137,6 +134,21 @@ impl Handlers {
                 Ok(worker.command(kind, command))
             }
         }
+    }
+}
+
+/// A variable that is not set stays so while this process runs; a file may come.
+fn check_endpoint(endpoint: &Endpoint) -> Result<(), String> {
+    let missing = endpoint.headers.iter().find_map(|(field, value)| match value {
+        FieldValue::Variable(name) if std::env::var_os(name).is_none() => Some((field, name)),
+        _ => None,
+    });
+    match missing {
+        Some((field, name)) => Err(format!(
+            "the variable {name} of its header field {field} is not set; set it, e.g. {name}=TOKEN longrun serve, or \
+             name a file, e.g. {{ file = \"token\" }}"
+        )),
+        None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::table::{Cell, Table};
 use super::{Exit, text};
-use crate::config::size;
+use crate::config::{size, whole};
 use crate::operation::limits::LimitName;
 use crate::proto::json;
 use crate::proto::v1::{DeleteLimitRequest, Limit, SetLimitRequest};
@@ -173,22 +173,18 @@ fn named(limit: &Limit) -> String {
 
 /// A number, a size in bytes or a duration in seconds, as the limit requires.
 fn read(what: &str, most: &str) -> anyhow::Result<u64> {
-    if let Ok(most) = most.parse() {
-        return Ok(most);
-    }
     let (read, example) = match LimitName::read(what) {
         Ok(LimitName::PayloadBytes | LimitName::ResultBytes | LimitName::StoredBytes) => {
-            (size(most).ok().and_then(|most| u64::try_from(most).ok()), "16MiB")
+            (size(most).map(|most| most as u64), "16MiB")
         }
         Ok(LimitName::RetentionSeconds) => {
-            (parse_duration(most).ok().map(|most| most.as_secs()), "7d")
+            let read = parse_duration(most).map(|most| most.as_secs());
+            (read.map_err(|rule| rule.to_string()), "7d")
         }
-        _ => (None, "1000"),
+        _ => (whole(0..=u64::MAX)(most), "1000"),
     };
-    let wrong = || {
-        Usage(format!(
-            "MOST {most} must be a whole number, e.g. longrun limits set {what} {example}"
-        ))
+    let wrong = |rule| {
+        Usage(format!("MOST {most} {rule}; for example: longrun limits set {what} {example}"))
     };
-    Ok(read.ok_or_else(wrong)?)
+    Ok(read.map_err(wrong)?)
 }

@@ -37,9 +37,9 @@ pub(super) struct Args {
     /// All tenants, for operators
     #[arg(long, conflicts_with = "tenant")]
     all_tenants: bool,
-    /// Output format; --json is -o json
-    #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum, default_value_t)]
-    format: Format,
+    /// Output format; --json is -o json [default: table]
+    #[arg(long = "output", short = 'o', value_name = "FORMAT", value_enum)]
+    format: Option<Format>,
     /// Show more columns: attempt, priority, worker, labels
     #[arg(long)]
     wide: bool,
@@ -47,7 +47,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FIELD", default_value = "create_time desc")]
     order_by: String,
     /// The most operations to list
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole(1_u64..))]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = whole(1..=u64::MAX))]
     limit: u64,
     /// List all matches
     #[arg(long, conflicts_with = "limit")]
@@ -58,7 +58,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
-    let format = if out.is_json() { Format::Json } else { args.format };
+    let format = Format::chosen(args.format, out)?.unwrap_or_default();
     let mut sink = Sink::new(out, format, Columns { wide: args.wide, tenant: args.all_tenants });
     let mut left = if args.all { u64::MAX } else { args.limit };
     let mut request = ListOperationsRequest {

@@ -13,7 +13,6 @@ use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
 
 use crate::config::file;
 use crate::telemetry::{self, LogFormat};
-use crate::time_text::parse_duration;
 
 mod batch;
 mod bench;
@@ -23,6 +22,7 @@ mod config;
 mod configured;
 mod connection;
 mod contents;
+mod dashed;
 mod demo;
 mod describe;
 mod doctor;
@@ -33,7 +33,9 @@ mod get;
 mod handlers;
 mod host;
 mod input;
+mod joined;
 mod key;
+mod keyboard;
 mod limits;
 mod list;
 mod live;
@@ -65,14 +67,17 @@ mod watch;
 mod watch_many;
 mod webhook;
 mod worker;
+mod wrong_line;
 mod yaml;
 
 pub use self::completions::complete;
 use self::connection::Connection;
 pub use self::exit::Exit;
+pub use self::joined::joined;
 pub use self::output::report;
 use self::output::{Output, Usage};
 use self::remote::Remote;
+use self::wrong_line::WrongLine;
 
 const ABOUT: &str = "Submit work, get an operation at once, and then wait for it, watch it, \
                      cancel it, list it or fetch its result";
@@ -98,7 +103,9 @@ Exit codes:
   130  interrupted (143: terminated); the operation goes on
 
 Output goes to stdout, notes and logs to stderr. Only terminals get colors and live progress;
-NO_COLOR switches colors off.";
+NO_COLOR switches colors off. With --json an error is one line on stderr, {\"error\": {\"message\": …,
+\"causes\": […], \"exitCode\": …}}, with \"code\" and \"reason\" of a server's refusal, or with \"hint\" and
+\"usage\" of a wrong command line.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -211,38 +218,6 @@ impl Command {
     }
 }
 
-/// The command line with `--wait 30s` as `--wait=30s`. The value of `--wait` is optional, so clap takes no separate word
-/// as the value. A duration is never an input, so this function does. What only resembles a duration, such as `30x`, is
-/// taken as well, so that it is refused and not submitted.
-pub fn joined(words: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let resembles = |word: &str| {
-        let unit = word.trim_start_matches(|c: char| c.is_ascii_digit());
-        let is_id = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let is_unit = !unit.is_empty() && unit.chars().all(char::is_alphabetic);
-        unit.len() < word.len() && is_unit && !is_id
-    };
-    let is_duration = |word: &OsString| {
-        word.to_str().is_some_and(|word| parse_duration(word).is_ok() || resembles(word))
-    };
-    let mut joined: Vec<OsString> = Vec::new();
-    let mut words = words.into_iter().peekable();
-    while let Some(mut word) = words.next() {
-        if word == "--" {
-            joined.push(word);
-            break;
-        }
-        if word == "--wait"
-            && let Some(duration) = words.next_if(is_duration)
-        {
-            word.push("=");
-            word.push(duration);
-        }
-        joined.push(word);
-    }
-    joined.extend(words);
-    joined
-}
-
 /// Reads the command line, and the configuration file that it names. An error is for [`refuse`].
 pub fn parse(words: Vec<OsString>) -> anyhow::Result<Cli> {
     configured::read(words)?.cli()
@@ -251,14 +226,17 @@ pub fn parse(words: Vec<OsString>) -> anyhow::Result<Cli> {
 /// Prints why a command line is wrong, or the help or version that it asks for.
 pub fn refuse(error: anyhow::Error, json: bool) -> Exit {
     match error.downcast::<clap::Error>() {
-        Ok(answer) if answer.use_stderr() && json => {
-            report(&Usage(answer.render().to_string().trim_end().to_owned()).into(), true)
-        }
-        Ok(answer) => {
-            // clap returns help and version as errors, too. A closed output is no failure.
+        Ok(answer) if answer.use_stderr() && json => report(&WrongLine::of(&answer).into(), true),
+        Ok(answer) if answer.use_stderr() => {
+            // A closed stderr changes nothing.
             let _ignored = answer.print();
-            if answer.use_stderr() { Exit::Usage } else { Exit::Ok }
+            Exit::Usage
         }
+        // clap returns help and version as errors, too.
+        Ok(answer) => match Output::new(false).styled(&answer.render()) {
+            Ok(()) => Exit::Ok,
+            Err(error) => report(&error, json),
+        },
         Err(error) => report(&error, json),
     }
 }

@@ -6,11 +6,13 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _, stderr, stdout};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::builder::StyledStr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 
 use super::Exit;
 use super::paint::Paint;
+use super::wrong_line::WrongLine;
 use crate::service::code_name;
 
 /// How often a command that waits looks whether its reader is still there.
@@ -52,6 +54,7 @@ pub(super) struct Refusal {
 #[derive(Clone, Debug)]
 pub(super) struct Output {
     json: bool,
+    is_terminal: bool,
     is_live: bool,
     /// Colors for stdout.
     pub(super) paint: Paint,
@@ -63,6 +66,7 @@ impl Output {
         let is_terminal = stdout().is_terminal();
         Self {
             json,
+            is_terminal,
             is_live: !json && is_terminal && stderr().is_terminal() && !is_dumb(),
             paint: Paint::new(is_terminal && !json),
         }
@@ -71,6 +75,11 @@ impl Output {
     /// Whether output is JSON.
     pub(super) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether stdout is a terminal.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 
     /// Whether the output is a terminal that can redraw a line.
@@ -84,6 +93,15 @@ impl Output {
         line.push_str(text);
         line.push('\n');
         self.bytes(line.as_bytes())
+    }
+
+    /// A text with styles, which only a terminal gets.
+    pub(super) fn styled(&self, text: &StyledStr) -> anyhow::Result<()> {
+        let text = match self.paint.is_enabled() {
+            true => text.ansi().to_string(),
+            false => text.to_string(),
+        };
+        self.bytes(text.as_bytes())
     }
 
     /// A JSON document over several lines.
@@ -156,14 +174,15 @@ fn is_dumb() -> bool {
 }
 
 /// Writes why the program failed, and returns the exit code: for people, with causes indented; or as a JSON document on
-/// one line, `{"error": {"message": …, "causes": […], "exitCode": …}}`, for a server's refusal with `code` and `reason`.
+/// one line, `{"error": {"message": …, "causes": […], "exitCode": …}}`, for a server's refusal with `code` and `reason`,
+/// for a wrong command line with `hint` and `usage` where they help.
 pub fn report(error: &anyhow::Error, json: bool) -> Exit {
     if error.is::<ReaderGone>() {
         return Exit::Ok;
     }
     let exit = match error.downcast_ref::<Ended>() {
         Some(ended) => ended.exit,
-        None if error.is::<Usage>() => Exit::Usage,
+        None if error.is::<Usage>() || error.is::<WrongLine>() => Exit::Usage,
         None => Exit::Failure,
     };
     if json {
@@ -174,6 +193,12 @@ pub fn report(error: &anyhow::Error, json: bool) -> Exit {
         if let Some(refusal) = error.chain().find_map(|it| it.downcast_ref::<Refusal>()) {
             document["code"] = code_name(refusal.code.into()).into();
             document["reason"] = refusal.reason.as_str().into();
+        }
+        if let Some(line) = error.downcast_ref::<WrongLine>() {
+            let parts = [("hint", &line.hint), ("usage", &line.usage)];
+            for (name, text) in parts.into_iter().filter(|(_, text)| !text.is_empty()) {
+                document[name] = text.as_str().into();
+            }
         }
         let _ignored = writeln!(stderr().lock(), "{}", serde_json::json!({ "error": document }));
         return exit;

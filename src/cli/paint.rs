@@ -16,6 +16,11 @@ impl Paint {
         Self { enabled: is_terminal && !set("NO_COLOR") && !dumb }
     }
 
+    /// Whether text is colored.
+    pub(super) fn is_enabled(self) -> bool {
+        self.enabled
+    }
+
     /// Never colors.
     #[cfg(test)]
     pub(super) fn plain() -> Self {

@@ -10,7 +10,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 use super::struck_out::without_password;
 use super::text::quote;
-use super::{Cli, Usage};
+use super::{Cli, Usage, dashed};
 use crate::config::ConfigError;
 use crate::operation::Settings;
 
@@ -79,11 +79,10 @@ const EXAMPLES: [(&str, &str); 60] = [
 ];
 
 /// clap's error about `words`, with a valid example.
-pub(super) fn with_example(
-    mut error: clap::Error,
-    root: &Command,
-    words: &[OsString],
-) -> clap::Error {
+pub(super) fn with_example(error: clap::Error, root: &Command, words: &[OsString]) -> clap::Error {
+    let path = named(root, words);
+    let command = path.last().copied().unwrap_or(root);
+    let mut error = dashed::as_value(error, command, words);
     if let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidValue) {
         let shown = ContextValue::String(without_password(given));
         error.insert(ContextKind::InvalidValue, shown);
@@ -91,8 +90,6 @@ pub(super) fn with_example(
     if !error.use_stderr() || has_example(&error.to_string()) {
         return error;
     }
-    let path = named(root, words);
-    let command = path.last().copied().unwrap_or(root);
     let about = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(about)) => Some(about.clone()),
         _ => None,
@@ -304,6 +301,11 @@ mod tests {
         }
     }
 
+    fn said_of(root: &Command, words: &[OsString]) -> String {
+        let error = Cli::command().try_get_matches_from(words).unwrap_err();
+        with_example(error, root, words).to_string()
+    }
+
     /// The flag, what was given, what would do, and an example.
     #[test]
     fn every_refused_value_is_told_in_four_parts() {
@@ -317,8 +319,13 @@ mod tests {
                     let flag = format!("--{}", arg.get_long().unwrap_or_default());
                     let mut words: Vec<OsString> = names.iter().map(Into::into).collect();
                     words.push(format!("{flag}={wrong}").into());
-                    let error = Cli::command().try_get_matches_from(&words).expect_err(&flag);
-                    let said = with_example(error, &root, &words).to_string();
+                    let said = said_of(&root, &words);
+                    // A word of its own, which clap takes for a flag.
+                    if wrong.starts_with('-') && !arg.is_require_equals_set() {
+                        let words =
+                            [&words[..names.len()], &[(&flag).into(), wrong.into()]].concat();
+                        assert_eq!(said_of(&root, &words), said);
+                    }
                     let head = format!("{names:?} {flag}={wrong}: {said}");
                     assert!(said.contains(&flag), "{head}");
                     let is_secret = arg.is_hide_env_values_set();

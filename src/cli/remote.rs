@@ -94,7 +94,8 @@ impl Remote {
         let mut text = format!("{kind}: {}", error.message());
         for violation in error.field_violations() {
             let line = format!("{} {}", violation.field, violation.description);
-            if !error.message().contains(&line) {
+            // The message names a rule once, however many items break it.
+            if !text.contains(&violation.description) {
                 text.push_str(&format!("\n{line}"));
             }
             // Of many items, each may name the same argument.

@@ -22,7 +22,9 @@ An interrupted read resumes where it stopped. With --json, which needs -o, the o
 with the result's content type and size.
 
 Exit codes: 3 FAILED and 4 CANCELLED, with the reason on stderr; 6 not done when the time of --wait
-was over; 1 not done, without --wait.";
+was over; 1 not done, without --wait. If an operation succeeded without a result, nothing is
+written, a note on stderr says so, and the exit code is 0. Binary contents go to a terminal only
+with -o -.";
 
 const INPUT_EXAMPLES: &str = "\
 Examples:
@@ -30,7 +32,7 @@ Examples:
   longrun input 01980a3e-7f2b-7c11-9d5e-3b1f6a2c4d5e -o archive.tar
 
 An interrupted read resumes where it stopped. With --json, which needs -o, the output is a document
-with the input's content type and size.";
+with the input's content type and size. Binary contents go to a terminal only with -o -.";
 
 /// Arguments of `result`.
 #[derive(clap::Args, Debug)]
@@ -105,30 +107,35 @@ fn not_done(name: &str, out: &Output) -> Exit {
 async fn write(name: &str, to: &To, remote: &Remote, out: &Output) -> anyhow::Result<()> {
     let failed = |error| remote.failed(&error, &format!("read the result of {name}"));
     match remote.client.result_stream(name, 0).await {
-        Ok(contents) => to.write(contents, out, failed).await,
-        Err(error) => match why(name, &error, remote).await {
-            Some(ended) => Err(ended.into()),
-            None => Err(failed(error)),
-        },
+        Ok(contents) => to.write(contents, &format!("longrun result {name}"), out, failed).await,
+        Err(error) => {
+            let Some(operation) = without_result(name, &error, remote).await else {
+                return Err(failed(error));
+            };
+            let state = describe::state_name(operation.state());
+            match &operation.error {
+                Some(error) => {
+                    let text = format!("{name} {state}: {}", describe::one_line(error));
+                    Err(Ended { text, exit: Exit::of(&operation) }.into())
+                }
+                None => {
+                    out.note(&format!("{name} {state} without a result"));
+                    Ok(())
+                }
+            }
+        }
     }
 }
 
-/// The operation's own error, if it ended without a result.
-async fn why(name: &str, error: &ClientError, remote: &Remote) -> Option<Ended> {
+/// The operation, if it has ended, and has an error or no result.
+async fn without_result(name: &str, error: &ClientError, remote: &Remote) -> Option<Operation> {
     if error.is_transient() {
         return None;
     }
     let operation = remote.client.get(name, OperationView::Result).await.ok()?;
-    let state = operation.state();
-    let text = match &operation.error {
-        Some(error) => describe::one_line(error),
-        None if state == State::Succeeded && operation.result.is_none() => {
-            "it has no result".to_owned()
-        }
-        None => return None,
-    };
-    let text = format!("{name} {}: {text}", describe::state_name(state));
-    operation.done.then(|| Ended { text, exit: Exit::of(&operation) })
+    let succeeded = matches!(operation.state(), State::Succeeded | State::PartiallySucceeded);
+    let is_without = operation.error.is_some() || (succeeded && operation.result.is_none());
+    (operation.done && is_without).then_some(operation)
 }
 
 pub(super) async fn input(args: InputArgs, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
@@ -138,7 +145,7 @@ pub(super) async fn input(args: InputArgs, remote: &Remote, out: &Output) -> any
     for name in remote.names(&names).await? {
         let failed = |error| remote.failed(&error, &format!("read the input of {name}"));
         let contents = remote.client.input_stream(&name, 0).await.map_err(failed)?;
-        to.write(contents, out, failed).await?;
+        to.write(contents, &format!("longrun input {name}"), out, failed).await?;
     }
     Ok(Exit::Ok)
 }

@@ -8,7 +8,7 @@ use super::{completions, text};
 use crate::operation::filter::{quoted, quoted_pattern};
 use crate::proto::v1::operation::State;
 use crate::proto::v1::{ListOperationsRequest, OperationView};
-use crate::time_text::{NotATime, parse_duration, parse_time};
+use crate::time_text::{NotATime, WrongDuration, parse_duration, parse_time};
 
 /// The largest page that servers return.
 pub(super) const LARGEST_PAGE: u64 = 1_000;
@@ -63,8 +63,10 @@ fn parent(word: &str) -> Result<String, String> {
 const YEAR_ONE: i64 = -62_135_596_800;
 
 fn since(word: &str) -> Result<prost_types::Timestamp, String> {
-    if let Ok(ago) = parse_duration(word) {
-        let time = text::now().checked_sub(ago).map(prost_types::Timestamp::from);
+    let ago = parse_duration(word);
+    if ago != Err(WrongDuration::Malformed) {
+        let time = ago.ok().and_then(|ago| text::now().checked_sub(ago));
+        let time = time.map(prost_types::Timestamp::from);
         // Filters take times from the year 1 on.
         let time = time.filter(|time| time.seconds >= YEAR_ONE);
         return time.ok_or_else(|| "must be after the year 1".to_owned());

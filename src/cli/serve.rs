@@ -146,7 +146,9 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
              signed in to the pages may do; give one of them a host name of its own, or set --pages off"
         );
     }
-    let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if !path.exists());
+    // An empty file becomes a new store.
+    let is_empty = |path: &PathBuf| std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+    let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if is_empty(path));
     let server = tokio::select! {
         bound = Server::bind(config) => bound.map_err(not_started)?,
         // A signal ends a start that a large store delays.

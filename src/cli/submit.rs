@@ -28,6 +28,9 @@ INPUT is text; @FILE reads a file, - reads stdin, @@TEXT is text that begins wit
 bytes do not change. Files and stdin of more than 4 MiB are sent while they are read, up to the
 server's --max-payload-bytes; without --content-type they are application/octet-stream.
 
+A word behind --wait is its time if it reads like a duration; any other word is the next argument:
+`longrun submit shout --wait abc` submits abc.
+
 Durations: 90 (seconds), 500ms, 30s, 5m, 1h30m, 7d. Times have a zone: 2026-03-01T12:00:00+01:00.";
 
 /// Arguments of `submit`.

@@ -1,10 +1,12 @@
 //! `longrun top`: kinds, workers and transitions, drawn at intervals.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use super::keyboard::Keyboard;
 use super::live;
 use super::output::Output;
 use super::remote::Remote;
@@ -27,8 +29,9 @@ Examples:
   longrun top --interval 5s --filter 'kind=\"report.build\"'
   longrun top --json --frames 1
 
-At a terminal the screen is redrawn at each interval, until Ctrl-C; elsewhere the tables follow each
-other. Kinds with most to do come first. WAITED and TOOK are medians of the latest attempts.";
+At a terminal the screen is redrawn at each interval, until q, Escape or Ctrl-C; elsewhere the
+tables follow each other. Kinds with most to do come first. WAITED and TOOK are medians of the
+latest attempts.";
 
 /// How many transitions are kept for the screen.
 const MOST_LINES: usize = 100;
@@ -42,11 +45,11 @@ const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Interval between two frames
+    /// Interval between two frames, at least 100ms
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     interval: Duration,
     /// Show this many frames, and end
-    #[arg(long, value_name = "N", value_parser = whole(1_u64..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u64::MAX))]
     frames: Option<u64>,
     /// Show only transitions of operations that match, see `longrun list --help`
     #[arg(long, value_name = "FILTER", default_value = "", hide_default_value = true)]
@@ -65,14 +68,26 @@ impl Drop for Screen<'_> {
 pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Result<Exit> {
     let interval = args.interval.max(Duration::from_millis(100));
     let mut signals = Signals::catch()?;
-    let look = look(&remote.client).await;
-    let mut now = look.map_err(|error| remote.failed(&error, "look"))?;
+    let mut now = tokio::select! {
+        exit = signals.next() => return Ok(exit),
+        look = look(&remote.client) => look.map_err(|error| remote.failed(&error, "look"))?,
+    };
     let request =
         WatchOperationsRequest { filter: args.filter, skip_current: true, ..Default::default() };
     let mut feed = Feed::new(remote.patient().watch_operations(request));
     let screen = out.is_live().then(|| {
         let _ignored = out.bytes(ENTER.as_bytes());
         Screen(out)
+    });
+    let keyboard = screen.as_ref().and_then(|_| Keyboard::open());
+    let mut ended = pin!(async {
+        match &keyboard {
+            Some(keyboard) => tokio::select! {
+                exit = signals.next() => exit,
+                exit = keyboard.end() => exit,
+            },
+            None => signals.next().await,
+        }
     });
     let mut shown = 0;
     loop {
@@ -86,13 +101,17 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
             return Ok(Exit::Ok);
         }
         let next = Instant::now() + interval;
-        tokio::select! {
-            exit = signals.next() => return Ok(exit),
-            () = sleep_until(next) => {}
+        let looked = async {
+            sleep_until(next).await;
+            look(&remote.client).await
+        };
+        let looked = tokio::select! {
+            exit = &mut ended => return Ok(exit),
+            looked = looked => looked,
             failed = feed.read(out) => return Err(remote.failed(&failed, "watch")),
-        }
+        };
         // A server that restarts is waited for; the screen says so.
-        match self::look(&remote.client).await {
+        match looked {
             Ok(look) => now = look,
             Err(error) if error.is_transient() => now.note = Some(remote.unreached(&error)),
             Err(error) => return Err(remote.failed(&error, "look")),

@@ -35,7 +35,7 @@ pub(super) struct Args {
     #[arg(value_name = "NAME", conflicts_with = "filter", add = completions::operations())]
     names: Vec<String>,
     /// Begin with every transition after this revision, 0 for all, instead of the operation as it is
-    #[arg(long, value_name = "N", conflicts_with = "filter", value_parser = whole(0_i64..))]
+    #[arg(long, value_name = "N", conflicts_with = "filter", value_parser = whole(0..=i64::MAX))]
     after_revision: Option<i64>,
     /// Watch all operations that match, e.g. kind=report.build; AIP-160 as in `longrun list`
     #[arg(long, value_name = "EXPR")]

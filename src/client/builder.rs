@@ -104,9 +104,8 @@ impl ClientBuilder {
                 Some(Arc::new(Trust::open(self.ca, self.identity).map_err(invalid)?))
             }
             _ if self.ca.is_some() || self.identity.is_some() => {
-                let url = self.url;
                 let rule = "certificates are for https:// only";
-                return Err(invalid(format!("{url}: {rule}")));
+                return Err(invalid(format!("{}: {rule}", self.url)));
             }
             _ => None,
         };
@@ -120,7 +119,7 @@ impl ClientBuilder {
         if let (Some(host), Some(_)) = (&public_address, &token) {
             return Err(invalid(in_plaintext(host)));
         }
-        Ok(Prepared { address, trust, token, public_address })
+        Ok(Prepared { url: self.url.into(), address, trust, token, public_address })
     }
 }
 
@@ -134,6 +133,7 @@ pub(super) fn in_plaintext(host: &str) -> String {
 
 /// Everything that can be prepared without a connection.
 struct Prepared {
+    url: Arc<str>,
     address: Address,
     trust: Option<Arc<Trust>>,
     token: Option<Token>,
@@ -144,6 +144,7 @@ impl Prepared {
     fn over(self, channel: tonic::transport::Channel) -> Client {
         Client {
             headers: channel::Headers::new(self.token),
+            url: Some(self.url),
             public_address: self.public_address,
             ..Client::from_channel(channel)
         }

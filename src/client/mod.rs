@@ -80,6 +80,8 @@ pub(crate) type Service = InterceptedService<Channel, Headers>;
 pub struct Client {
     channel: Channel,
     headers: Headers,
+    /// The server as its user gave it; `None` over a channel of the caller's own.
+    url: Option<Arc<str>>,
     /// The host, if plain HTTP reaches it over a network where others can read requests.
     public_address: Option<Arc<str>>,
     /// The maximum number of retries of a call; `None`: the default.
@@ -110,6 +112,7 @@ impl Client {
         Self {
             channel,
             headers: Headers::default(),
+            url: None,
             public_address: None,
             retries: None,
             patience: DEFAULT_PATIENCE,
@@ -132,6 +135,12 @@ impl Client {
     #[cfg(feature = "server")]
     pub(crate) fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// The server's URL, for log lines.
+    #[cfg(feature = "worker")]
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.url.as_deref()
     }
 
     /// The same client, which sends `Authorization: Bearer {token}` with every call. Fails if that would go over plain

@@ -3,7 +3,7 @@
 use std::fs;
 use std::str::FromStr;
 
-use super::size;
+use super::{size, whole};
 use crate::time_text::parse_duration;
 use crate::worker::command::{Confinement, ProcessLimit};
 
@@ -17,8 +17,10 @@ impl FromStr for Limit {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (name, most) = text.split_once('=').ok_or("must be NAME=MOST, e.g. cpu=10s")?;
         let bytes = || size(most).map(|bytes| bytes as u64);
-        let count =
-            || most.parse().map_err(|_| format!("{name} must be a whole number, e.g. {name}=64"));
+        let count = || {
+            let count = whole(1..=u64::MAX)(most);
+            count.map_err(|rule| format!("{name} {rule}, e.g. {name}=64"))
+        };
         let limit = match name {
             "cpu" => {
                 let time = parse_duration(most).map_err(|error| error.to_string())?;
@@ -36,7 +38,8 @@ impl FromStr for Limit {
             }
         };
         if limit.most() == 0 {
-            return Err(format!("{name} must be at least 1, e.g. cpu=10s"));
+            let example = if name == "cpu" { "10s" } else { "64" };
+            return Err(format!("{name} must be at least 1, e.g. {name}={example}"));
         }
         Ok(Self(limit))
     }

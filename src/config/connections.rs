@@ -13,7 +13,7 @@ use crate::time_text::parse_duration;
 pub struct Connections {
     /// Most connections at once, within the limit of open files (`ulimit -n`). For a further one the server closes the
     /// connection that has been idle for longest; if none is idle, the new one gets 503, except health checks
-    #[arg(long, value_name = "N", env = "LONGRUN_MAX_CONNECTIONS", default_value_t = Connections::default().max_connections, value_parser = whole(1_usize..))]
+    #[arg(long, value_name = "N", env = "LONGRUN_MAX_CONNECTIONS", default_value_t = Connections::default().max_connections, value_parser = whole(1..=usize::MAX))]
     pub max_connections: usize,
     /// Longest time for the header of a request, for a TLS handshake, and between two requests of an HTTP/1 connection
     #[arg(long, value_name = "DURATION", env = "LONGRUN_HEADER_TIMEOUT", default_value = "30s", value_parser = parse_duration)]

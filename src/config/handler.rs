@@ -104,6 +104,14 @@ pub fn handled_kind(text: &str) -> Result<Kind, String> {
     }
 }
 
+/// Reads the name of an environment variable.
+pub fn variable(name: &str) -> Result<String, String> {
+    match name.is_empty() || name.contains('=') {
+        true => Err("must be the NAME of a variable, without its value, e.g. LANG".to_owned()),
+        false => Ok(name.to_owned()),
+    }
+}
+
 impl Handler {
     /// A handler without a concurrency of its own. `text` is a flag's `KIND=…`; `work` parses the part after the sign.
     pub fn of_flag(

@@ -1,6 +1,7 @@
 //! Relay mounts in the configuration file: parsed and checked, one struct per concern.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -290,25 +291,30 @@ fn answer<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
 }
 
 fn concurrency<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
-    match u16::deserialize(from)? {
-        number @ 1..=10_000 => Ok(number),
-        _ => Err(D::Error::custom("concurrency must be from 1 to 10,000")),
-    }
+    ranged(from, 1..=10_000, "concurrency must be a whole number from 1 to 10,000")
 }
 
 fn attempts<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
-    match u16::deserialize(from)? {
-        number @ 1..=100 => Ok(number),
-        _ => Err(D::Error::custom("max_attempts must be from 1 to 100")),
-    }
+    ranged(from, 1..=100, "max_attempts must be a whole number from 1 to 100")
+}
+
+/// A whole number within a range. `rule` is the refusal of anything else, of numbers too large to read as well.
+pub(super) fn ranged<'de, D: Deserializer<'de>>(
+    from: D,
+    range: RangeInclusive<u16>,
+    rule: &str,
+) -> Result<u16, D::Error> {
+    let number = u16::deserialize(from).ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| D::Error::custom(rule))
 }
 
 fn optional_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
-    super::size(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+    super::size(&typed(from)?).map(Some).map_err(D::Error::custom)
 }
 
-fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    to_duration(&String::deserialize(from)?).map_err(D::Error::custom)
+/// A time limit of a table.
+pub(super) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    to_duration(&typed(from)?).map_err(D::Error::custom)
 }
 
 /// Parses a time limit; the error continues the name of its key.
@@ -316,6 +322,14 @@ pub(super) fn to_duration(text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     let in_range = (Duration::from_millis(1)..=super::rules::MAX_DURATION).contains(&duration);
     if in_range { Ok(duration) } else { Err("must be from 1ms to ten years".to_owned()) }
+}
+
+/// A size or a duration as on a command line: a text, or a number without a unit.
+fn typed<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    Ok(match toml::Value::deserialize(from)? {
+        toml::Value::String(text) => text,
+        value => value.to_string(),
+    })
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
@@ -338,7 +352,7 @@ fn optional_names<'de, D: Deserializer<'de>>(
 }
 
 fn header_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
-    match super::size(&String::deserialize(from)?).map_err(D::Error::custom)? {
+    match super::size(&typed(from)?).map_err(D::Error::custom)? {
         bytes if (8 << 10..=4 << 20).contains(&bytes) => Ok(bytes),
         _ => Err(D::Error::custom("max_header_bytes must be from 8KiB to 4MiB")),
     }

@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::operation::query;
 use crate::service::{ServiceError, Violations};
-use crate::time_text::{NotADuration, NotATime, parse_duration, parse_time};
+use crate::time_text::{NotATime, parse_duration, parse_time};
 
 /// The query parameters that no handler has read yet, and the violations found so far.
 #[derive(Debug, Default)]
@@ -65,7 +65,8 @@ impl Parameters {
 
     /// The one value of `name`, a duration.
     pub(super) fn take_duration(&mut self, name: &str) -> Option<Duration> {
-        self.take_as(name, &NotADuration.to_string(), |text| parse_duration(text).ok())
+        let read = parse_duration(&self.take(name)?);
+        read.map_err(|rule| self.note(name, rule.to_string())).ok()
     }
 
     /// The one value of `name`, a point in time.

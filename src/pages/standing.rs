@@ -16,7 +16,7 @@ use crate::operation::{Kind, Operation, Timestamp};
 use crate::service::{
     FeedStream, KindRecord, Percentiles, ServiceError, WorkerRecord, WorkerState,
 };
-use crate::words;
+use crate::{wire, words};
 
 /// How often to render without a transition, because workers come and go, and recent numbers change.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -177,8 +177,7 @@ async fn workers(
     visit: &Visit,
     now: Option<Timestamp>,
 ) -> Result<(Vec<WorkerRow>, usize), ServiceError> {
-    let kind = visit.query.word("kind");
-    let kind = Kind::parse(kind).ok();
+    let kind = wire::standing::kind(visit.query.word("kind"))?;
     let (workers, total) = visit.service().list_workers(&visit.caller, kind.as_ref()).await?;
     let rows = workers.iter().enumerate().map(|(number, it)| WorkerRow::of(number, it, now));
     let rows: Vec<WorkerRow> = rows.collect();

@@ -17,7 +17,7 @@ use crate::operation::payload::is_json;
 use crate::operation::{Kind, NewOperation, Payload, Range, Setting, Settings};
 use crate::proto::{json, v1};
 use crate::service::{Action, OperationName, ServiceError, View, Violations};
-use crate::time_text::{NotADuration, parse_duration};
+use crate::time_text::{WrongDuration, parse_duration};
 use crate::wire::decode;
 
 /// Types of inputs, with their names for people.
@@ -237,12 +237,9 @@ fn duration(text: &str, name: &str, found: &mut Violations) -> Option<prost_type
     if text.is_empty() {
         return None;
     }
-    let duration =
-        parse_duration(text).ok().and_then(|it| prost_types::Duration::try_from(it).ok());
-    if duration.is_none() {
-        found.note(name, NotADuration.to_string());
-    }
-    duration
+    let duration = parse_duration(text)
+        .and_then(|it| prost_types::Duration::try_from(it).map_err(|_| WrongDuration::TooLong));
+    duration.map_err(|rule| found.note(name, rule.to_string())).ok()
 }
 
 fn input(form: &Fields, most: usize, found: &mut Violations) -> Option<Payload> {

@@ -1,5 +1,6 @@
 //! The violations of one message. A refusal reports all of them at once, so that a client corrects its message once:
-//! everything that needs no state is decoded and checked in one stage, and noted here.
+//! everything that needs no state is decoded and checked in one stage, and noted here. Items of a list that break the same
+//! rule are one part of the refusal's message.
 
 use super::error::{Reason, ServiceError, Violation};
 
@@ -13,6 +14,8 @@ const MAX_MESSAGE: usize = 1_500;
 pub struct Violations {
     /// The first violations, as many as a refusal names.
     named: Vec<Violation>,
+    /// The first broken rules, as many as a refusal names.
+    broken: Vec<Broken>,
     /// The number of all violations.
     count: usize,
     is_too_large: bool,
@@ -20,12 +23,36 @@ pub struct Violations {
     other: Option<ServiceError>,
 }
 
+/// A rule that one field breaks, or the same field of several items of a list.
+#[derive(Clone, Debug)]
+struct Broken {
+    place: String,
+    first: Violation,
+    count: usize,
+}
+
 impl Violations {
     /// Notes that `field` breaks `rule`.
     pub fn note(&mut self, field: impl Into<String>, rule: impl Into<String>) {
+        let violation = Violation::new(field, rule);
         self.count += 1;
+        self.note_rule(&violation);
         if self.named.len() < MAX_NAMED {
-            self.named.push(Violation::new(field, rule));
+            self.named.push(violation);
+        }
+    }
+
+    fn note_rule(&mut self, violation: &Violation) {
+        let place = place(&violation.field);
+        let is_same = |known: &Broken| {
+            known.place == place && known.first.description == violation.description
+        };
+        match self.broken.iter().position(is_same) {
+            Some(at) => self.broken[at].count += 1,
+            None if self.broken.len() < MAX_NAMED => {
+                self.broken.push(Broken { place, first: violation.clone(), count: 1 });
+            }
+            None => {}
         }
     }
 
@@ -63,7 +90,8 @@ impl Violations {
 
     /// Renames the fields to the names that the client knows.
     pub fn renamed(mut self, rename: impl Fn(&mut String)) -> Self {
-        self.named.iter_mut().for_each(|violation| rename(&mut violation.field));
+        let first = self.broken.iter_mut().map(|broken| &mut broken.first);
+        self.named.iter_mut().chain(first).for_each(|violation| rename(&mut violation.field));
         self
     }
 
@@ -81,28 +109,65 @@ impl Violations {
         }
     }
 
-    /// The refusal: it has the first 16 violations, and names as many of them in its message as fit, with the number of
-    /// the others. Violations of fields come before other reasons.
+    /// The refusal: it has the first 16 violations, and names as many broken rules in its message as fit, with the number
+    /// of the other violations. Violations of fields come before other reasons.
     pub fn refusal(self) -> ServiceError {
-        let Self { named, count, is_too_large, other } = self;
+        let Self { named, broken, count, is_too_large, other } = self;
         if let (true, Some(other)) = (named.is_empty(), other) {
             return other;
         }
         let mut message = String::new();
         let mut told = 0;
-        for Violation { field, description } in &named {
-            let rule = format!("{field} {description}");
+        for Broken { first: Violation { field, description }, count, .. } in broken {
+            let rule = match count {
+                1 => format!("{field} {description}"),
+                2 => format!("{field} {description} (1 other breaks the same rule)"),
+                _ => format!("{field} {description} ({} others break the same rule)", count - 1),
+            };
             if told > 0 && message.len() + rule.len() > MAX_MESSAGE {
                 break;
             }
             message.push_str(if told > 0 { "; " } else { "" });
             message.push_str(&rule);
-            told += 1;
+            told += count;
         }
         if count > told {
             message.push_str(&format!("; and {} more", count - told));
         }
         let reason = if is_too_large { Reason::PayloadTooLarge } else { Reason::InvalidArgument };
         ServiceError { violations: named, ..ServiceError::new(reason, message) }
+    }
+}
+
+/// The field without the numbers of its indexes: `requests[3].kind` is `requests[].kind`.
+fn place(field: &str) -> String {
+    let mut parts = field.split('[');
+    let mut place = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        place.push('[');
+        place.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    place
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_that_break_the_same_rule_are_told_once() {
+        let mut found = Violations::default();
+        for at in 0..40 {
+            found.note(format!("requests[{at}].kind"), "must be a kind");
+        }
+        found.note("requests[7].labels.a", "must be short");
+        found.note("requests[7].labels.b", "must be short");
+        let refused = found.refusal();
+        assert_eq!(refused.violations.len(), MAX_NAMED);
+        assert_eq!(
+            refused.message,
+            "requests[0].kind must be a kind (39 others break the same rule); requests[7].labels.a must be short; \
+             requests[7].labels.b must be short"
+        );
     }
 }

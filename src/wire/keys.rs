@@ -21,7 +21,7 @@ pub fn new_key(request: v1::CreateKeyRequest, found: &mut Violations) -> Option<
     let expires_at = request.expire_time.and_then(|time| {
         let at = decode_timestamp(&time);
         if at.is_none() {
-            note("expire_time", "must be a valid time".to_owned());
+            note("expire_time", "must be a time of the years 1 to 9999".to_owned());
         }
         at
     });

@@ -52,7 +52,7 @@ impl Runner {
                 }
                 Err(error) if session_id.is_empty() && is_refusal(&error) => return Some(error),
                 Err(error) => {
-                    tracing::warn!(%error, "no connection to the service");
+                    tracing::warn!(server = self.client.url(), %error, "no connection to the service");
                     error.retry_after()
                 }
             };
@@ -69,7 +69,9 @@ impl Runner {
         backoff: &mut Backoff,
     ) -> Option<Duration> {
         let resumed = link.session().resumed;
-        note!(self.client.is_within_server(), worker.id = self.worker_id, resumed, "connected");
+        let server = self.client.url().map(ToOwned::to_owned);
+        let is_within_server = self.client.is_within_server();
+        note!(is_within_server, worker.id = self.worker_id, server, resumed, "connected");
         self.work.stream_began(link.session());
         let began = Instant::now();
         let ended = link.serve(&mut self.work).await;
@@ -79,11 +81,11 @@ impl Runner {
         match ended {
             Ended::Finished => None,
             Ended::ByServer => {
-                tracing::info!("the server closed the stream");
+                tracing::info!(server, "the server closed the stream");
                 None
             }
             Ended::Broken(error) => {
-                tracing::warn!(%error, "the stream broke");
+                tracing::warn!(server, %error, "the stream broke");
                 if error.reason() == "SESSION_SUPERSEDED" {
                     // The other worker continues its attempts.
                     session_id.clear();

@@ -48,6 +48,11 @@ fn a_batch_is_submitted_watched_and_tried_again() {
     let all = { all }.output().unwrap();
     assert_eq!(all.status.code(), Some(3), "{}", stderr(&all));
     assert!(stdout(&all).contains("BATCH_FAILED"), "{}", stdout(&all));
+    // What is wrong with each child is said once.
+    let refused = server.command(&["batch", "longrun.batch", &file]).output().unwrap();
+    let said = stderr(&refused);
+    assert_eq!(said.matches("must not be longrun.batch").count(), 1, "{said}");
+    assert!(said.contains("(4 others break the same rule)"), "{said}");
     let none = run(&["batch", "square", "/dev/null"]);
     assert_eq!(none.status.code(), Some(2), "{}", stderr(&none));
 }

@@ -78,7 +78,8 @@ fn a_refusal_of_a_large_input_says_what_one_of_a_small_input_says() {
 
 #[test]
 fn inputs_and_results_are_written_byte_for_byte() {
-    let server = Server::start(&["upper=tr a-z A-Z", "fail=echo no such device >&2; exit 1"]);
+    let server =
+        Server::start(&["upper=tr a-z A-Z", "fail=echo no such device >&2; exit 1", "none=true"]);
     assert_eq!(server.expect(0, &["submit", "upper", "a b", "--result"]), "A B");
     let name = server.submit(&["upper", "a b"]);
     assert_eq!(server.expect(0, &["result", &name, "--wait", "20s"]), "A B");
@@ -99,6 +100,12 @@ fn inputs_and_results_are_written_byte_for_byte() {
     let why = server.command(&["result", &name]).output().unwrap();
     assert_eq!(why.status.code(), Some(3));
     assert!(stderr(&why).contains(&format!("{name} FAILED: EXIT_1")), "{}", stderr(&why));
+    let nothing = server.command(&["submit", "none", "--result"]).output().unwrap();
+    assert_eq!((nothing.status.code(), stdout(&nothing)), (Some(0), String::new()));
+    let said = stderr(&nothing);
+    assert!(said.ends_with(" SUCCEEDED without a result\n") && !said.contains("error"), "{said}");
+    let name = said.split(' ').next().unwrap();
+    assert_eq!(server.expect(0, &["result", &other, name, &other]), "@C@C");
     let waiting = server.submit(&["nobody"]);
     server.expect(6, &["result", &waiting, "--wait=200ms"]);
     server.expect(6, &["submit", "nobody", "--result", "--wait=200ms"]);

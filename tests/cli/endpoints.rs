@@ -215,3 +215,19 @@ fn workers_ask_endpoints_too_with_header_fields_of_the_file() {
         worker.wait().unwrap();
     }
 }
+
+#[test]
+fn a_header_field_needs_its_variable_at_the_start() {
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("longrun.toml");
+    let headers = "headers = { authorization = { env = \"NO_SUCH_TOKEN\" } }";
+    let table = format!("[[handler]]\nkind = \"k\"\nurl = \"http://127.0.0.1:9/\"\n{headers}\n");
+    std::fs::write(&file, table).unwrap();
+    let refused =
+        longrun(&["serve", "--listen", "127.0.0.1:0", "--config", file.to_str().unwrap()]);
+    let refused = { refused }.current_dir(here.path()).output().unwrap();
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("the handler of k") && said.contains("NO_SUCH_TOKEN"), "{said}");
+    assert!(!here.path().join("longrun.db").exists(), "no store is made");
+}

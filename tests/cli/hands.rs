@@ -1,11 +1,6 @@
-//! Small things for people: help without secrets, several names, tables, completions, terminals that can only take lines.
+//! Small things for people: help without secrets, several names, tables, completions, the log of a start.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use super::support::{Server, longrun, run, stderr, stdout};
 
@@ -104,47 +99,6 @@ fn shells_complete_names_kinds_and_states() {
     assert!(!away.contains(id), "{away}");
 }
 
-/// What `longrun` writes to a terminal.
-fn at_a_terminal(mut command: std::process::Command, term: &str) -> String {
-    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&master).unwrap();
-    unlockpt(&master).unwrap();
-    let path = ptsname(&master, Vec::new()).unwrap();
-    let slave = || {
-        Stdio::from(File::options().read(true).write(true).open(path.to_str().unwrap()).unwrap())
-    };
-    command.stdin(slave()).stdout(slave()).stderr(slave()).env("TERM", term).env_remove("NO_COLOR");
-    let mut process = command.spawn().unwrap();
-    // Its own ends of the terminal are all that is left.
-    drop(command);
-    let mut shown = Vec::new();
-    let mut master = File::from(master);
-    let mut piece = [0; 4096];
-    // The end is an error of the terminal.
-    while let Ok(length @ 1..) = master.read(&mut piece) {
-        shown.extend_from_slice(&piece[..length]);
-    }
-    process.wait().unwrap();
-    String::from_utf8_lossy(&shown).into_owned()
-}
-
-#[test]
-fn a_terminal_gets_what_it_can_show() {
-    let server = Server::start(&["slow=echo 40% half >&3; sleep 0.5"]);
-    let watch = || server.command(&["submit", "slow", "--watch"]);
-    let dumb = at_a_terminal(watch(), "dumb");
-    assert!(!dumb.contains('\u{1b}') && dumb.contains("40 %"), "{dumb:?}");
-    let able = at_a_terminal(watch(), "xterm-256color");
-    assert!(able.contains('\u{1b}'), "{able:?}");
-    let file = server.directory.path().join("large");
-    std::fs::write(&file, vec![0; 20 << 20]).unwrap();
-    let input = format!("@{}", file.display());
-    let sent = at_a_terminal(server.command(&["submit", "slow", &input]), "xterm-256color");
-    assert!(sent.contains("sending") && sent.contains("operations/"), "{sent:?}");
-    let sent = at_a_terminal(server.command(&["submit", "slow", &input]), "dumb");
-    assert!(!sent.contains("sending"), "{sent:?}");
-}
-
 /// The line of the log that has these words, once it is written.
 fn logged(server: &Server, words: &str) -> String {
     let began = Instant::now();
@@ -173,6 +127,12 @@ fn a_server_says_at_its_start_what_it_has() {
     let again = Server::over(&store, directory, &[]);
     let line = logged(&again, "the store is open");
     assert!(line.contains("unfinished=1") && line.contains("version="), "{line}");
+    // An empty file becomes a new store, too.
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    let store = format!("sqlite:{}", empty.display());
+    logged(&Server::over(&store, directory, &[]), "created a new store");
     let nowhere = again.directory.path().join("no/such/test.db");
     let nowhere = format!("sqlite:{}", nowhere.display());
     let refused = run(&["serve", "--listen", "127.0.0.1:0", "--store", &nowhere]);

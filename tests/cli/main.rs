@@ -31,6 +31,7 @@ mod secrets;
 mod share;
 mod silence;
 mod support;
+mod terminal;
 mod unread;
 
 use support::*;
@@ -165,6 +166,19 @@ fn a_server_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_worker_names_the_server_that_it_does_not_reach() {
+    let server = "http://127.0.0.1:9";
+    let mut worker = longrun(&["worker", "k", "--server", server, "--", "true"]);
+    let mut worker = worker.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(worker.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let warned = lines.find(|line| line.contains("WARN"));
+    worker.kill().unwrap();
+    worker.wait().unwrap();
+    let warned = warned.unwrap();
+    assert!(warned.contains(&format!("server=\"{server}\"")), "{warned}");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_it_quietly() {
     for line in [&["completions", "bash"][..], &["--help"], &["demo"]] {
         let mut process = longrun(line);
@@ -174,6 +188,21 @@ fn a_reader_that_goes_away_ends_it_quietly() {
         let mut said = String::new();
         process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         assert_eq!(said, "", "{line:?}");
+    }
+}
+
+#[test]
+fn an_output_that_takes_nothing_is_an_error() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
+    let server = Server::start(&[]);
+    server.submit(&["k"]);
+    for line in [&["--help"][..], &["--version"], &["help", "list"], &["list"], &["list", "--json"]]
+    {
+        let mut command = server.command(line);
+        let output = command.stdout(full.try_clone().unwrap()).stderr(Stdio::piped()).spawn();
+        let output = output.unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line:?}");
+        assert!(stderr(&output).contains("failed to write to stdout"), "{}", stderr(&output));
     }
 }
 

@@ -50,6 +50,7 @@ fn a_wrong_command_line_is_told_in_four_parts() {
         (&["cancel"], "--filter", "longrun cancel"),
         (&["retry"], "--filter", "longrun retry"),
         (&["submit", "a", "--wait", "30x"], "--wait", "'30x'"),
+        (&["submit", "a", "--wait", "-1s"], "--wait", "'-1s'"),
         (&["submit", "a", "--wait", "99999999999999999999h"], "--wait", "99999999999999999999h"),
         (&["worker", "w", "--env", "A=B", "--", "cat"], "--env", "A=B"),
         (&["worker", "w", "--", ""], "w", "no program ''"),
@@ -65,6 +66,18 @@ fn a_wrong_command_line_is_told_in_four_parts() {
         (&["batch", "k", "-", "-l", "a=b", "-l", "a=c"], "--label a", "b and c"),
         (&["submit", "k", "--priority", "high"], "--priority", "'high'"),
         (&["submit", "k", "--max-attempts", "0"], "--max-attempts", "'0'"),
+        (&["submit", "k", "--start-in", "-1s"], "'-1s' for '--start-in", "must be a duration"),
+        (&["submit", "k", "--retention", "-1s"], "'-1s' for '--retention", "must be a duration"),
+        (&["submit", "k", "--priority", "-5"], "'-5' for '--priority", "from 0 to 100"),
+        (&["submit", "k", "-l", "-a"], "'-a' for '--label", "KEY=VALUE"),
+        (&["submit", "k", "--idempotency-key", "-x"], "--idempotency-key", "--idempotency-key=-x"),
+        (&["list", "--limit", "-1"], "'-1' for '--limit", "from 1 to"),
+        (&["list", "--limit", "99999999999999999999"], "--limit", "to 18446744073709551615"),
+        (&["list", "--json", "-o", "yaml"], "--json", "--output yaml"),
+        (&["get", "x", "--json", "-o", "table"], "--json", "--output table"),
+        (&["worker", "k", "--concurrency", "-1", "--", "x"], "'-1' for '--concurrency", "10000"),
+        (&["serve", "--max-payload-bytes", "99999999999999999999"], "--max-payload", "at most"),
+        (&["serve", "--handler-limit", "processes=-1"], "--handler-limit", "from 1 to"),
         (&["submit", "k", "--result", "--json"], "--result", "--json"),
         (
             &["submit", "k", "--start-in", "1s", "--start-at", "2026-03-01T12:00:00Z"],
@@ -88,6 +101,9 @@ fn a_wrong_command_line_is_told_in_four_parts() {
         (&["completions", "csh"], "SHELL", "'csh'"),
         (&["key", "create"], "--role", "--role"),
         (&["limits", "set", "running", "many"], "MOST", "many"),
+        (&["limits", "set", "running", "99999999999999999999"], "MOST", "from 0 to 18446744"),
+        (&["limits", "set", "stored-bytes", "99999999999GiB"], "MOST", "must be at most"),
+        (&["submit", "k", "--retention", "99999999999999999999d"], "--retention", "at most"),
         (&["nosuch"], "nosuch", "nosuch"),
     ] {
         let output = run(words);
@@ -100,6 +116,27 @@ fn a_wrong_command_line_is_told_in_four_parts() {
     // A variable is named where it is what is wrong.
     let output = longrun(&["serve"]).env("LONGRUN_MAX_CONNECTIONS", "many").output().unwrap();
     assert!(stderr(&output).contains("LONGRUN_MAX_CONNECTIONS=10000"), "{}", stderr(&output));
+}
+
+/// Programs get the parts of a refusal one by one.
+#[test]
+fn a_wrong_command_line_is_a_document_of_its_parts() {
+    let error = |words: &[&str]| {
+        let output = run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        let document: serde_json::Value = serde_json::from_str(&stderr(&output)).unwrap();
+        document["error"].clone()
+    };
+    let refused = error(&["list", "--limit", "0", "--json"]);
+    let rule = "must be a whole number from 1 to 18446744073709551615";
+    assert_eq!(refused["message"], format!("invalid value '0' for '--limit <N>': {rule}"));
+    assert_eq!(refused["hint"], "for example: --limit 50");
+    assert_eq!((&refused["exitCode"], refused.get("usage")), (&2.into(), None));
+    let refused = error(&["submit", "--json"]);
+    let message = "the following required arguments were not provided: <KIND>";
+    assert_eq!(refused["message"], message);
+    assert!(refused["usage"].as_str().unwrap().starts_with("longrun submit "), "{refused}");
+    assert_eq!(error(&["--json", "key"])["message"], "a command is missing");
 }
 
 /// What the server refuses, by the names of its API, is said of the flags.
@@ -157,6 +194,7 @@ fn a_wrong_configuration_file_is_told_in_four_parts() {
         (handler("url = \"h\""), "url", "line 3"),
         (command("concurrency = 0"), "concurrency", "line 4"),
         (command("retry_on = \"0\""), "retry_on", "line 4"),
+        (command("env = [\"A=B\"]"), "env must be the NAME", "line 4"),
         (command("limit = [\"disk=1\"]"), "limit", "disk=1"),
         (command("limit = \"cpu=1s\""), "limit", "line 4"),
         (command("user = \"no-body\""), "user", "no-body"),

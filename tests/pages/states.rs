@@ -29,6 +29,7 @@ async fn browsers_are_led_to_the_operations_and_clients_get_what_they_did() {
     server.page("/ui/operations?filter=state%3D%3DQ").await.expect(400).has_not("No operation");
     let told = server.page("/ui/bulk?action=burn").await.expect(400);
     assert_eq!(told.body.matches("must be cancel, retry or delete").count(), 1);
+    server.page("/ui/workers?kind=9%20bad").await.expect(400).has("kind");
     server.page("/ui/nothing").await.expect(404).has("ROUTE_NOT_FOUND");
     let wrong = server.ask("POST", "/ui/kinds", &[], "").await.expect(405);
     assert_eq!(wrong.header("allow"), "GET, HEAD");

@@ -66,10 +66,10 @@ pub(super) struct Load {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole(1_u32..=100))]
     pub(super) kinds: u32,
     /// Bytes of each input, at least 8, which hold the time
-    #[arg(long, value_name = "BYTES", default_value_t = 300, value_parser = whole(8_u32..))]
+    #[arg(long, value_name = "BYTES", default_value_t = 300, value_parser = whole(8..=u32::MAX))]
     pub(super) payload: u32,
     /// Bytes of each result
-    #[arg(long, value_name = "BYTES", default_value_t = 300, value_parser = whole(0_u32..))]
+    #[arg(long, value_name = "BYTES", default_value_t = 300, value_parser = whole(0..=u32::MAX))]
     pub(super) result: u32,
     /// Duration of the work
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
@@ -78,7 +78,7 @@ pub(super) struct Load {
     #[arg(long, value_name = "HOW", value_enum, default_value_t)]
     pub(super) watch: Watch,
     /// Submissions per second of all clients together [default: unlimited]
-    #[arg(long, value_name = "N", value_parser = whole(1_u32..))]
+    #[arg(long, value_name = "N", value_parser = whole(1..=u32::MAX))]
     pub(super) rate: Option<u32>,
     /// How long the server keeps done operations
     #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration)]
@@ -93,7 +93,7 @@ pub(super) struct Span {
     #[arg(long, short, value_name = "DURATION", default_value = "10s", value_parser = parse_duration)]
     pub(super) duration: Duration,
     /// Measure this number of operations instead
-    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = whole(1_u64..))]
+    #[arg(long, short = 'n', value_name = "N", conflicts_with = "duration", value_parser = whole(1..=u64::MAX))]
     pub(super) count: Option<u64>,
     /// How long to run before the measurement begins [default: 1s, with --count 0s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]

@@ -5,13 +5,16 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::uri::Scheme;
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::Spanned;
 
 use super::super::confinement::{Limit, OwnConfinement, User};
-use super::super::relay::to_duration;
-use super::{CommandLine, Endpoint, EndpointUrl, FieldValue, Handler, Words, Work, handled_kind};
+use super::super::relay::{self, ranged};
+use super::{
+    CommandLine, Endpoint, EndpointUrl, FieldValue, Handler, Words, Work, handled_kind, variable,
+};
 use crate::dialect::FileError;
 use crate::worker::command::RetryOn;
 
@@ -27,6 +30,7 @@ pub(in crate::config) struct Table {
     url: Option<EndpointUrl>,
     #[serde(default, deserialize_with = "concurrency")]
     concurrency: Option<u16>,
+    #[serde(default, deserialize_with = "variables")]
     env: Option<Vec<String>>,
     #[serde(default, deserialize_with = "retry_on")]
     retry_on: Option<RetryOn>,
@@ -78,6 +82,10 @@ impl Table {
             }
             (None, Some(url)) => {
                 misplaced(&of_commands, "a command", "command = 'tr a-z A-Z'")?;
+                if self.ca_file.is_some() && url.scheme != Scheme::HTTPS {
+                    return Err("ca_file is for a url that is https://, e.g. url = 'https://jobs.example.com/render'"
+                        .to_owned());
+                }
                 let plain = Endpoint::new(url);
                 Work::Endpoint(Box::new(Endpoint {
                     ca_file: self.ca_file,
@@ -155,10 +163,15 @@ fn url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<EndpointUrl>, D::Err
 }
 
 fn concurrency<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
-    match i64::deserialize(from)? {
-        number @ 1..=10_000 => Ok(u16::try_from(number).ok()),
-        _ => Err(D::Error::custom("concurrency must be from 1 to 10,000, e.g. 4")),
-    }
+    let rule = "concurrency must be a whole number from 1 to 10,000, e.g. 4";
+    ranged(from, 1..=10_000, rule).map(Some)
+}
+
+fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    let names = Vec::<String>::deserialize(from)?;
+    let names = names.iter().map(|name| variable(name));
+    let names = names.collect::<Result<_, String>>();
+    names.map(Some).map_err(|rule| D::Error::custom(format!("env {rule}")))
 }
 
 fn retry_on<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RetryOn>, D::Error> {
@@ -182,7 +195,7 @@ fn user<'de, D: Deserializer<'de>>(from: D) -> Result<Option<User>, D::Error> {
 }
 
 fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    to_duration(&String::deserialize(from)?).map(Some).map_err(D::Error::custom)
+    relay::duration(from).map(Some)
 }
 
 /// Only this server sets fields that describe the body, the connection or the attempt.
@@ -243,7 +256,7 @@ mod tests {
                     [[handler]]\nkind = 'b'\ncommand = ['make', '-k']\nenv = ['CC']\n\
                     limit = ['cpu=1s', 'memory=1GiB']\nuser = '12:34'\nown_directory = true\n\
                     [[handler]]\nkind = 'c'\nurl = 'https://h/p?q=1'\nattempt_timeout = '1h'\n\
-                    headers = { x-a = '1', authorization = { file = 'token' } }\n";
+                    connect_timeout = 7\nheaders = { x-a = '1', authorization = { file = 'token' } }\n";
         let handlers = read(text).expect("handlers");
         assert_eq!(handlers[0].concurrency, Some(2));
         let Work::Command(command) = &handlers[1].work else { panic!("{handlers:?}") };
@@ -258,6 +271,7 @@ mod tests {
         assert_eq!(endpoint.url.to_string(), "https://h/p");
         assert_eq!(endpoint.url.target, "/p?q=1");
         assert_eq!(endpoint.attempt_timeout, Duration::from_secs(3600));
+        assert_eq!(endpoint.connect_timeout, Duration::from_secs(7));
         assert_eq!(endpoint.headers[0].1, FieldValue::File("token".into()));
     }
 
@@ -272,7 +286,15 @@ mod tests {
             ("kind = 'a'\nurl = 'http://h'\nenv = ['X']", "env is for a handler with a command"),
             ("kind = 'a'\ncommand = 'x'\nconcurency = 1", "did you mean concurrency?"),
             ("kind = 'a'\ncommand = 'x'\nconcurrency = 0", "from 1 to 10,000"),
+            ("kind = 'a'\ncommand = 'x'\nconcurrency = 70000", "from 1 to 10,000"),
+            ("kind = 'a'\ncommand = 'x'\nenv = ['A=B']", "env must be the NAME of a variable"),
+            ("kind = 'a'\nurl = 'http://h'\nattempt_timeout = 0", "from 1ms to ten years"),
+            ("kind = 'a'\nurl = 'http://h'\nattempt_timeout = true", "must be a duration"),
             ("kind = 'a'\ncommand = 'x'\nretry_on = '0'", "retry_on must be"),
+            (
+                "kind = 'a'\nurl = 'http://h'\nca_file = 'ca.pem'",
+                "ca_file is for a url that is https",
+            ),
             ("kind = 'a'\nurl = 'http://h'\nuser = 'root'", "user is for a handler with a command"),
             ("kind = 'a'\ncommand = 'x'\nlimit = 'cpu=1s'", "limit must be a list, e.g. "),
             ("kind = 'a'\ncommand = 'x'\nlimit = ['cpu=0']", "limit cpu=0: "),

@@ -1,8 +1,8 @@
-//! Log lines about operations: a debug line for each transition, and a line for each operation that has ended. They
-//! have no contents, and of errors only the codes. Durations are numbers of seconds, in every log line of the program.
+//! Log lines about operations: a debug line for each transition, a line for each failed attempt that another follows, and
+//! a line for each operation that has ended. They have no contents, and of errors only the codes. Durations are numbers of seconds, in every log line of the program.
 
 use crate::engine::round::transition::Transition;
-use crate::operation::{Operation, Outcome, State, Timestamp};
+use crate::operation::{EventType, Operation, Outcome, State, Timestamp};
 
 pub(super) fn log(transition: &Transition) {
     let after = &transition.after;
@@ -15,9 +15,25 @@ pub(super) fn log(transition: &Transition) {
         state = %after.state_name(),
         "transition"
     );
+    if transition.event_type == EventType::RetryScheduled {
+        retried(after);
+    }
     if let State::Done { outcome, at, .. } = &after.life.state {
         finished(after, outcome, *at);
     }
+}
+
+fn retried(operation: &Operation) {
+    let life = &operation.life;
+    tracing::info!(
+        tenant.id = %operation.submission.tenant,
+        operation.id = %operation.id(),
+        operation.kind = %operation.submission.kind,
+        attempt = life.attempt.0,
+        error.code = life.last_error.as_ref().map(|error| error.code.as_str()),
+        trace.id = trace_id(operation),
+        "an attempt failed, and another follows"
+    );
 }
 
 /// The operation's trace id, without the span.
