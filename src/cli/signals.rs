@@ -4,6 +4,7 @@ use std::future;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
+use rustix::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Exit;
@@ -47,6 +48,29 @@ impl Hangups {
         if self.0.recv().await.is_none() {
             future::pending().await
         }
+    }
+}
+
+/// SIGTSTP, by which Ctrl-Z stops a program that does not catch it.
+#[derive(Debug)]
+pub(super) struct Suspensions(Signal);
+
+impl Suspensions {
+    /// Begins to catch them.
+    pub(super) fn catch() -> anyhow::Result<Self> {
+        Ok(Self(signal(SignalKind::from_raw(process::Signal::TSTP.as_raw()))?))
+    }
+
+    /// The next one.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            future::pending().await
+        }
+    }
+
+    /// Stops this process until it is continued.
+    pub(super) fn stop() {
+        let _ignored = process::kill_process(process::getpid(), process::Signal::STOP);
     }
 }
 

@@ -1,7 +1,7 @@
 //! `longrun top`: kinds, workers and transitions, drawn at intervals.
 
 use std::collections::VecDeque;
-use std::pin::pin;
+use std::future::pending;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
@@ -10,7 +10,7 @@ use super::keyboard::Keyboard;
 use super::live;
 use super::output::Output;
 use super::remote::Remote;
-use super::signals::Signals;
+use super::signals::{Signals, Suspensions};
 use super::standing::{kinds_table, workers_table};
 use super::{Exit, text};
 use crate::client::{Client, ClientError, WatchAll};
@@ -56,12 +56,38 @@ pub(super) struct Args {
     filter: String,
 }
 
-/// Restores the screen when it is dropped.
-struct Screen<'a>(&'a Output);
+/// The whole screen of a terminal, and its keys. Both are as before when it is dropped.
+struct Screen<'a> {
+    out: &'a Output,
+    keyboard: Option<Keyboard>,
+}
+
+impl<'a> Screen<'a> {
+    fn enter(out: &'a Output) -> Self {
+        let _ignored = out.bytes(ENTER.as_bytes());
+        Self { out, keyboard: Keyboard::open() }
+    }
+}
 
 impl Drop for Screen<'_> {
     fn drop(&mut self) {
-        let _ignored = self.0.bytes(LEAVE.as_bytes());
+        let _ignored = self.out.bytes(LEAVE.as_bytes());
+    }
+}
+
+/// Completes when a key ends the program.
+async fn ended_by_key(screen: Option<&Screen<'_>>) -> Exit {
+    match screen.and_then(|screen| screen.keyboard.as_ref()) {
+        Some(keyboard) => keyboard.end().await,
+        None => pending().await,
+    }
+}
+
+/// Completes when the program is to stop, with its screen.
+async fn suspended(suspensions: Option<&mut Suspensions>) {
+    match suspensions {
+        Some(suspensions) => suspensions.next().await,
+        None => pending().await,
     }
 }
 
@@ -75,20 +101,8 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     let request =
         WatchOperationsRequest { filter: args.filter, skip_current: true, ..Default::default() };
     let mut feed = Feed::new(remote.patient().watch_operations(request));
-    let screen = out.is_live().then(|| {
-        let _ignored = out.bytes(ENTER.as_bytes());
-        Screen(out)
-    });
-    let keyboard = screen.as_ref().and_then(|_| Keyboard::open());
-    let mut ended = pin!(async {
-        match &keyboard {
-            Some(keyboard) => tokio::select! {
-                exit = signals.next() => exit,
-                exit = keyboard.end() => exit,
-            },
-            None => signals.next().await,
-        }
-    });
+    let mut suspensions = out.is_live().then(Suspensions::catch).transpose()?;
+    let mut screen = out.is_live().then(|| Screen::enter(out));
     let mut shown = 0;
     loop {
         match (&screen, out.is_json()) {
@@ -106,7 +120,14 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
             look(&remote.client).await
         };
         let looked = tokio::select! {
-            exit = &mut ended => return Ok(exit),
+            exit = signals.next() => return Ok(exit),
+            exit = ended_by_key(screen.as_ref()) => return Ok(exit),
+            () = suspended(suspensions.as_mut()) => {
+                drop(screen.take());
+                Suspensions::stop();
+                screen = Some(Screen::enter(out));
+                continue;
+            }
             looked = looked => looked,
             failed = feed.read(out) => return Err(remote.failed(&failed, "watch")),
         };
@@ -148,7 +169,7 @@ impl Feed {
             match self.watch.next().await {
                 Some(Ok(message)) => self.lines.extend(line(&message, out)),
                 Some(Err(error)) => return error,
-                None => return std::future::pending().await,
+                None => return pending().await,
             }
             while self.lines.len() > MOST_LINES {
                 self.lines.pop_front();

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 
@@ -135,6 +135,18 @@ fn top_ends_by_a_key_and_leaves_the_terminal_as_it_was() {
         top.master.write_all(key).unwrap();
         ends(top, 0);
     }
+    // Ctrl-Z gives the terminal back until the program goes on.
+    let mut stopped = top(&[]);
+    let pid = Pid::from_child(&stopped.process);
+    signal(&stopped.process, Signal::TSTP);
+    let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap().unwrap();
+    assert!(status.stopped() && !stopped.takes_keys());
+    stopped.read_until(LEAVE);
+    signal(&stopped.process, Signal::CONT);
+    stopped.read_until("queued");
+    assert!(stopped.takes_keys());
+    stopped.master.write_all(b"q").unwrap();
+    ends(stopped, 0);
     let interrupted = top(&[]);
     until_caught(&interrupted.process);
     signal(&interrupted.process, Signal::INT);
