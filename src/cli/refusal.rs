@@ -15,7 +15,7 @@ use crate::config::ConfigError;
 use crate::operation::Settings;
 
 /// Valid values, by flag or by the name of the value.
-const EXAMPLES: [(&str, &str); 60] = [
+const EXAMPLES: [(&str, &str); 61] = [
     ("--after-revision", "3"),
     ("--ca", "ca.pem"),
     ("--check-store", "sqlite:longrun.db"),
@@ -44,6 +44,7 @@ const EXAMPLES: [(&str, &str); 60] = [
     ("--server", "http://127.0.0.1:7420"),
     ("--token-file", "longrun.key"),
     ("--webhook-allow", "hooks.example.com"),
+    ("--trace-url", "http://localhost:16686/trace/{trace_id}"),
     ("CODES", "1,64-78"),
     ("DIR|URL", "s3://bucket/longrun"),
     ("DIR", "man"),
