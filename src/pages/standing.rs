@@ -40,6 +40,7 @@ struct KindRow {
     oldest: Option<When>,
     running: u64,
     workers: usize,
+    started: u64,
     ended: u64,
     failed: u64,
     /// The median, the 95th and the 99th percentile of the latest attempts.
@@ -112,6 +113,7 @@ impl KindRow {
             oldest: oldest_at.map(|at| When::new(at, now)),
             running: figures.running,
             workers: figures.workers,
+            started: figures.started,
             ended: figures.ended,
             failed: figures.failed,
             waited: figures.waits.map(percentiles),

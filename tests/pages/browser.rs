@@ -61,6 +61,14 @@ impl Script {
 const SLOW: &str = "slow=echo 1/4 copying >&3; echo the first line >&2; until [ -e go ]; do sleep 0.02; done; \
                     echo 2/4 sorting >&3; until [ -e end ]; do sleep 0.02; done; rm -f go end; cat";
 
+/// The schema of inputs that the form of `ok` is for.
+const SHEET: &str = r#"{"type": "object", "required": ["sheet"], "properties": {
+    "sheet": {"type": "string", "title": "Sheet", "description": "e.g. N12", "pattern": "^[A-Z]"},
+    "width": {"type": "integer", "title": "Width", "default": 800},
+    "style": {"enum": ["plain", "relief"], "title": "Style"},
+    "shade": {"type": "boolean", "title": "Shade"},
+    "layers": {"type": "array", "title": "Layers"}}}"#;
+
 /// Whether `tests/run` has found none, and has said so.
 fn has_no_browser() -> bool {
     std::env::var_os("LONGRUN_WITHOUT_BROWSER").is_some()
@@ -71,15 +79,11 @@ async fn everything_is_clicked_and_live() {
     if has_no_browser() {
         return;
     }
-    let server = Server::start(&[
-        "--handler",
-        "ok=cat",
-        "--handler",
-        "bad=echo no disk >&2; exit 3",
-        "--handler",
-        SLOW,
-    ])
-    .await;
+    let bad = "bad=echo no disk >&2; exit 3";
+    let handlers = ["--handler", "ok=cat", "--handler", bad, "--handler", SLOW];
+    let forms = ["--input-schema", "ok=sheet.json"];
+    let server =
+        Server::start_with(&[("sheet.json", SHEET)], &[&handlers[..], &forms].concat()).await;
     let mut script = Script::start("everything", &server, "");
     script.says("running").await;
     std::fs::write(server.directory().join("go"), "").unwrap();

@@ -153,6 +153,7 @@ const scenes = {
     await shot(page, "operation-running-light");
     say("running");
     await page.locator("#head", { hasText: "sorting" }).waitFor();
+    await page.locator("#timeline .curve polyline").waitFor();
     say("progress");
     await page.locator("#head", { hasText: "Succeeded" }).waitFor();
     await page.locator("#contents pre", { hasText: "one" }).first().waitFor();
@@ -215,6 +216,20 @@ const scenes = {
     await page.waitForURL(/\/ui\/operations\/[0-9a-f-]{36}$/);
     await page.locator("#head", { hasText: "Succeeded" }).waitFor();
 
+    // By the form of its kind.
+    await page.getByRole("link", { name: "Start one", exact: true }).click();
+    await page.getByRole("link", { name: "ok", exact: true }).click();
+    await barriers(page);
+    await shot(page, "form-light");
+    await page.getByLabel("Sheet").fill("n12");
+    await page.getByRole("button", { name: "Start" }).click();
+    assert.ok(await page.getByLabel("Sheet").evaluate((it) => it.validity.patternMismatch));
+    await page.getByLabel("Sheet").fill("N12");
+    await page.getByLabel("Shade").check();
+    await page.getByRole("button", { name: "Start" }).click();
+    await page.locator("#head", { hasText: "Succeeded" }).waitFor();
+    await page.getByText("\"shade\": true").first().waitFor();
+
     for (const section of ["Kinds", "Workers", "System"]) {
       await page.getByRole("link", { name: section, exact: true }).click();
       await page.locator("#live[data-state=live]").waitFor();
@@ -240,7 +255,7 @@ const scenes = {
       ["bare", { javaScriptEnabled: false }],
     ]) {
       const other = await open(options);
-      for (const path of ["operations", `operations/${failed}`, `operations/${running}`, "kinds", "workers", "start", "system", "bulk?action=delete"]) {
+      for (const path of ["operations", `operations/${failed}`, `operations/${running}`, "kinds", "workers", "start", "start?kind=ok", "system", "bulk?action=delete"]) {
         await other.page.goto(`${url}/ui/${path}`);
         await other.page.locator("h1").waitFor();
         if (name === "narrow") {
