@@ -20,6 +20,11 @@ const CONFIGURED: [&str; 2] = ["serve", "worker"];
 const NO_SETTINGS: [&str; 9] =
     ["config", "handler", "handler-url", "help", "json", "kind", "limit", "url", "version"];
 
+/// Keys of a handler, which flags of the same names make people expect among the settings.
+const OF_HANDLERS: [&str; 3] = ["kind", "command", "url"];
+/// A handler on one line.
+const HANDLER: &str = "[[handler]] kind = 'shout' command = 'tr a-z A-Z'";
+
 /// A parsed command line, with the file that it names.
 #[derive(Debug)]
 pub(super) struct Configured {
@@ -163,6 +168,9 @@ fn find<'a>(command: &'a Command, setting: &Setting) -> Result<&'a Arg, file::Fi
     let other = CONFIGURED.iter().find(|other| **other != name && is_setting_of(other, key));
     Err(setting.wrong(match other {
         Some(other) => format!("{key} is a setting of `longrun {other}`, not of `longrun {name}`"),
+        None if OF_HANDLERS.contains(&key) => {
+            format!("{key} must stand in a [[handler]] table, e.g. {HANDLER}")
+        }
         None => {
             let known: Vec<String> = settings(command).map(|(key, _)| key).collect();
             let known = known.iter().map(String::as_str).chain(TABLES);

@@ -90,6 +90,8 @@ fn kind(expected: &str) -> &str {
         "u16" => "a whole number, from 0 to 65535",
         "u32" | "u64" | "usize" => "a whole number, 0 or more",
         "i64" => "a whole number",
+        // Only numbers are valid in the file, and too large for a value.
+        "any valid TOML value" => "a whole number of at most 9223372036854775807",
         "f64" => "a number",
         other if other.starts_with("struct ") => "a table",
         other => other,

@@ -186,6 +186,8 @@ fn a_wrong_configuration_file_is_told_in_four_parts() {
         ("retention = \"1 fortnight\"\n".to_owned(), "retention", "1 fortnight"),
         ("lease_duration = \"1ms\"\n".to_owned(), "--lease-duration", "1ms"),
         ("auth = \"maybe\"\n".to_owned(), "auth", "maybe"),
+        ("max_outstanding = 99999999999999999999\n".to_owned(), "must be a whole", "of at most"),
+        ("kind = \"k\"\n".to_owned(), "kind must stand in a [[handler]]", "line 1"),
         ("insecure = \"yes\"\n".to_owned(), "insecure", "yes"),
         ("handler_limit = \"disk=1\"\n".to_owned(), "handler_limit", "disk"),
         ("listn = \"x\"\n".to_owned(), "listn", "listen"),
