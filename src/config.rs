@@ -34,7 +34,7 @@ pub mod tokens;
 mod tracing;
 mod webhooks;
 
-pub use self::tracing::{TRACE_ID, Tracing};
+pub use self::tracing::Tracing;
 pub use auth::{Auth, Callers};
 pub use connections::Connections;
 pub use listen::{Browsers, Listen, SchemaFile, ShowPages};

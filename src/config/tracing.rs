@@ -2,6 +2,8 @@
 
 use clap::Args;
 
+use crate::operation::trace::TRACE_ID;
+
 /// Where spans are sent.
 #[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
 #[command(next_help_heading = "Traces")]
@@ -15,9 +17,6 @@ pub struct Tracing {
     #[arg(long, value_name = "URL", env = "LONGRUN_TRACE_URL", value_parser = trace_url)]
     pub trace_url: Option<String>,
 }
-
-/// The placeholder of a trace's id.
-pub const TRACE_ID: &str = "{trace_id}";
 
 fn trace_url(text: &str) -> Result<String, String> {
     // Only a web address: pages link to it.

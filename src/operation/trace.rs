@@ -44,7 +44,15 @@ impl TraceContext {
         let parent = fields.join("-").into();
         Some(Self { parent, state: if is_kept { state.into() } else { Arc::default() } })
     }
+
+    /// The trace's id, for example `4bf92f3577b34da6a3ce929d0e0e4736`.
+    pub fn trace_id(&self) -> &str {
+        self.parent.split('-').nth(1).unwrap_or_default()
+    }
 }
+
+/// The place of a trace's id in the URL of a viewer.
+pub const TRACE_ID: &str = "{trace_id}";
 
 #[cfg(test)]
 mod tests {
@@ -58,6 +66,7 @@ mod tests {
     fn a_context_is_kept_where_it_is_sound() {
         let kept = TraceContext::parse(PARENT, " congo=t61rcWkgMzE ").unwrap();
         assert_eq!((&*kept.parent, &*kept.state), (PARENT, "congo=t61rcWkgMzE"));
+        assert_eq!(kept.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
         let later = PARENT.replacen("00", "01", 1);
         assert_eq!(&*TraceContext::parse(&format!("{later}-more"), "").unwrap().parent, later);
         let long = "x".repeat(MAX_STATE_BYTES + 1);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::view::When;
-use crate::config::TRACE_ID;
+use crate::operation::trace::TRACE_ID;
 use crate::operation::{
-    ErrorSource, Operation, OperationError, Outcome, Settings, State, Timestamp,
+    ErrorSource, Operation, OperationError, Outcome, Settings, State, Timestamp, TraceContext,
 };
 use crate::service::code_name;
 use crate::words;
@@ -77,7 +77,7 @@ impl Facts {
         let limit = operation.next_limit();
         facts.time("Fails at", limit.map(|(at, _)| when(at)));
         facts.time("Deleted at", operation.expires_at().map(when));
-        let trace = submission.trace.as_ref().and_then(|trace| trace.parent.get(3..35));
+        let trace = submission.trace.as_ref().map(TraceContext::trace_id);
         facts.0.extend(trace.map(|trace| Fact {
             name: "Trace",
             text: Some(trace.to_owned()),

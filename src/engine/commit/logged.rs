@@ -2,7 +2,7 @@
 //! a line for each operation that has ended. They have no contents, and of errors only the codes. Durations are numbers of seconds, in every log line of the program.
 
 use crate::engine::round::transition::Transition;
-use crate::operation::{EventType, Operation, Outcome, State, Timestamp};
+use crate::operation::{EventType, Operation, Outcome, State, Timestamp, TraceContext};
 
 pub(super) fn log(transition: &Transition) {
     let after = &transition.after;
@@ -38,7 +38,7 @@ fn retried(operation: &Operation) {
 
 /// The operation's trace id, without the span.
 fn trace_id(operation: &Operation) -> Option<&str> {
-    operation.submission.trace.as_ref().and_then(|trace| trace.parent.get(3..35))
+    operation.submission.trace.as_ref().map(TraceContext::trace_id)
 }
 
 fn finished(operation: &Operation, outcome: &Outcome, at: Timestamp) {
