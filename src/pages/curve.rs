@@ -46,7 +46,7 @@ impl Curve {
             text_at: top + 12,
             height: HEIGHT,
             lines,
-            text: format!("Progress · {} %", last.percent.round()),
+            text: format!("Progress · {} %", last.percent.floor()),
         })
     }
 }
