@@ -281,7 +281,7 @@ fn delivery_row(delivery: &Delivery) -> [Cell; 9] {
     let last = match (delivery.last_error.as_str(), delivery.last_status) {
         ("", 0) => String::new(),
         ("", status) => status.to_string(),
-        (error, _) => text::shorten(&text::clean(error), 60),
+        (error, _) => text::shorten(&text::clean(error), 120),
     };
     let operation = delivery.operation.strip_prefix("operations/").unwrap_or(&delivery.operation);
     [
