@@ -106,7 +106,8 @@ fn a_log_of_json_says_in_json_why_a_server_did_not_start() {
     let output = run(&args);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let log = stderr(&output);
-    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+    let read = |line| serde_json::from_str::<Value>(line).expect("a line of JSON");
+    let lines: Vec<Value> = log.lines().map(read).collect();
     let last = lines.last().expect("a line");
     assert_eq!(
         (&last["level"], &last["message"]),
