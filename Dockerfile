@@ -19,7 +19,7 @@ WORKDIR /var/lib/longrun
 # The folder and not the file: the log of the store is beside it.
 VOLUME /var/lib/longrun
 # Other addresses than loopback ask callers for credentials: give it a source of them, such as LONGRUN_BOOTSTRAP_KEY_FILE.
-ENV LONGRUN_LISTEN=0.0.0.0:7420 LONGRUN_STORE=/var/lib/longrun/longrun.db
+ENV LONGRUN_LISTEN=0.0.0.0:7420 LONGRUN_STORE=sqlite:/var/lib/longrun/longrun.db
 EXPOSE 7420
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["longrun", "doctor", "--only", "ready"]
 STOPSIGNAL SIGTERM

@@ -1,7 +1,7 @@
 //! The server's own files: one file is one thing under all its names, and only its owner may read it.
 
 use std::ffi::OsString;
-use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::fs::{DirBuilder, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
@@ -24,6 +24,19 @@ pub(crate) fn resolve(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Ok(resolved)
+}
+
+/// Whether no user may read a file but its owner and, of a file that root owns, the group: so Kubernetes mounts secrets
+/// for a server that is not root. `mode`, `owner` and `user` are those of the file and of this process.
+pub(crate) const fn is_private(mode: u32, owner: u32, user: u32) -> bool {
+    let others = if owner == 0 && user != 0 { 0o037 } else { 0o077 };
+    mode & others == 0
+}
+
+/// [`is_private`] for this process.
+pub(crate) fn is_private_here(metadata: &Metadata) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    is_private(metadata.permissions().mode(), metadata.uid(), user)
 }
 
 /// The target of the last component, whose parent is resolved. The system refuses links that lead in a circle.
@@ -73,6 +86,18 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn a_file_of_root_may_be_for_the_group_of_a_server_that_is_not() {
+        let server = 7420;
+        for (mode, owner) in [(0o100_600, server), (0o400, server), (0o440, 0), (0o640, 0)] {
+            assert!(is_private(mode, owner, server), "{mode:o} of {owner}");
+        }
+        for (mode, owner) in [(0o640, server), (0o444, 0), (0o660, 0), (0o640, 1000)] {
+            assert!(!is_private(mode, owner, server), "{mode:o} of {owner}");
+        }
+        assert!(!is_private(0o640, 0, 0), "root needs no group");
+    }
 
     #[test]
     fn all_names_of_a_file_resolve_to_one() {

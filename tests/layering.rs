@@ -22,7 +22,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         "service",
         &["catalogue", "codes", "engine", "metrics", "objects", "spans", "store", "operation"],
     ),
-    ("auth", &["config", "catalogue", "relay", "service", "engine", "operation", "time_text"]),
+    (
+        "auth",
+        &["config", "catalogue", "files", "relay", "service", "engine", "operation", "time_text"],
+    ),
     ("proto", &["time_text"]),
     ("wire", &["proto", "service", "store", "operation", "time_text"]),
     ("grpc", &["wire", "proto", "service", "engine", "metrics", "operation"]),

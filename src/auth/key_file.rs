@@ -1,7 +1,7 @@
 //! Keys in a file: read at the start, and again whenever the file changes.
 
 use std::fs::{self, Metadata};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::files;
 use crate::operation::{TenantId, Timestamp};
 use crate::service::keys::{KeyText, Keys, NewKey, bytes_of_hex, is_id, kinds_of, roles_of};
 use crate::time_text::{NotATime, parse_time};
@@ -142,10 +143,14 @@ fn check(metadata: &Metadata) -> Result<(), String> {
     if !metadata.is_file() {
         return Err("is not a regular file".to_owned());
     }
-    match metadata.permissions().mode() & 0o077 {
-        0 => Ok(()),
-        _ => Err("can be read by users other than its owner: run chmod 600 on it".to_owned()),
+    if files::is_private_here(metadata) {
+        return Ok(());
     }
+    let readers = "can be read by users other than its owner: run chmod 600 on it";
+    Err(match metadata.uid() {
+        0 => format!("{readers}, or chmod 640 if the server runs as another user than root"),
+        _ => readers.to_owned(),
+    })
 }
 
 type Parsed = Vec<(String, [u8; 32], NewKey)>;

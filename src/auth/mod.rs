@@ -139,6 +139,8 @@ impl Authenticator {
         }
         let message = if is_own {
             "this server does not accept these credentials"
+        } else if token.is_some() {
+            "the token of `authorization` is not one of this server: an API key begins with `lr_`"
         } else {
             "the request has no credentials for this server: send `authorization: Bearer KEY`"
         };

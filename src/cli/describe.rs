@@ -26,7 +26,8 @@ pub(super) fn state_name(state: State) -> &'static str {
 pub(super) fn progress(progress: &Progress) -> String {
     let mut parts = Vec::new();
     if let Some(percent) = percent(progress) {
-        parts.push(format!("{percent:.0} %"));
+        // Cut, not rounded: 100 % is the end.
+        parts.push(format!("{:.0} %", percent.floor()));
     }
     match (progress.done_units, progress.total_units) {
         (Some(done), Some(total)) => parts.push(format!("({done}/{total})")),
@@ -281,6 +282,8 @@ mod tests {
     fn progress_is_as_short_as_what_is_known() {
         let units = Progress { done_units: Some(4), total_units: Some(10), ..Default::default() };
         assert_eq!(progress(&units), "40 % (4/10)");
+        let nearly = Progress { done_units: Some(199), total_units: Some(200), ..units };
+        assert_eq!(progress(&nearly), "99 % (199/200)", "100 % is the end");
         let said = Progress { message: "copying\x1b[2J".into(), ..Default::default() };
         assert_eq!(progress(&said), "copying [2J");
         assert_eq!(progress(&Progress::default()), "");

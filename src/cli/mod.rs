@@ -211,10 +211,12 @@ impl Command {
     /// The default of --log: servers and workers log what they do, other commands only warnings, because they print
     /// results.
     fn log_filter(&self) -> &'static str {
-        match self {
-            Self::Serve(_) | Self::Worker(_) => "info",
-            _ => "warn",
-        }
+        if self.is_service() { "info" } else { "warn" }
+    }
+
+    /// Whether it runs until it is stopped.
+    const fn is_service(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Worker(_))
     }
 }
 
@@ -267,10 +269,17 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
         demo::announce()?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // What collects a log as JSON reads each line as JSON, the one that says why nothing runs included.
+    let is_logged = command.is_service() && global.log_format == LogFormat::Json && !global.json;
     let exit = runtime.block_on(dispatch(command, &connection, &out));
     // Dropped tasks end their child processes here; nothing else needs time.
     runtime.shutdown_timeout(TIDY_UP);
-    exit
+    match exit {
+        Err(error) if is_logged && tracing::enabled!(tracing::Level::ERROR) => {
+            Ok(output::log_failure(&error))
+        }
+        exit => exit,
+    }
 }
 
 async fn dispatch(command: Command, connection: &Connection, out: &Output) -> anyhow::Result<Exit> {

@@ -173,6 +173,24 @@ fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
+/// Logs why a server or a worker ends, and returns its exit code.
+pub(super) fn log_failure(error: &anyhow::Error) -> Exit {
+    if error.is::<ReaderGone>() {
+        return Exit::Ok;
+    }
+    let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
+    tracing::error!(error = causes.join(": "), "{error}");
+    exit_of(error)
+}
+
+fn exit_of(error: &anyhow::Error) -> Exit {
+    match error.downcast_ref::<Ended>() {
+        Some(ended) => ended.exit,
+        None if error.is::<Usage>() || error.is::<WrongLine>() => Exit::Usage,
+        None => Exit::Failure,
+    }
+}
+
 /// Writes why the program failed, and returns the exit code: for people, with causes indented; or as a JSON document on
 /// one line, `{"error": {"message": …, "causes": […], "exitCode": …}}`, for a server's refusal with `code` and `reason`,
 /// for a wrong command line with `hint` and `usage` where they help.
@@ -180,11 +198,7 @@ pub fn report(error: &anyhow::Error, json: bool) -> Exit {
     if error.is::<ReaderGone>() {
         return Exit::Ok;
     }
-    let exit = match error.downcast_ref::<Ended>() {
-        Some(ended) => ended.exit,
-        None if error.is::<Usage>() || error.is::<WrongLine>() => Exit::Usage,
-        None => Exit::Failure,
-    };
+    let exit = exit_of(error);
     if json {
         let causes: Vec<_> = error.chain().skip(1).map(ToString::to_string).collect();
         let mut document = serde_json::json!({

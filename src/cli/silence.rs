@@ -10,7 +10,7 @@ use futures_util::future::{Either, select};
 use super::remote::Remote;
 use super::text;
 use crate::proto::v1::waiting::Reason;
-use crate::proto::v1::{Operation, OperationView};
+use crate::proto::v1::{ListOperationsRequest, Operation, OperationView};
 
 /// An operation is reported if it has waited this long for a worker.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -47,7 +47,11 @@ async fn look(
         let asked = name.as_deref().unwrap_or(NOBODY);
         match remote.client.get(asked, OperationView::Full).await {
             Ok(operation) => {
-                if let Some(words) = words(&operation, text::now()) {
+                let found = match words(&operation, text::now()) {
+                    None => words_of_children(remote, &operation).await,
+                    found => found,
+                };
+                if let Some(words) = found {
                     note(&words);
                     return pending().await;
                 }
@@ -60,6 +64,19 @@ async fn look(
             Err(_) => {}
         }
     }
+}
+
+/// The same of a batch: all of its children that are not done wait, and one of them for a worker.
+async fn words_of_children(remote: &Remote, batch: &Operation) -> Option<String> {
+    let children = batch.children.as_ref()?;
+    if batch.done || children.queued == 0 || children.running + children.cancelling > 0 {
+        return None;
+    }
+    let filter = format!("parent=\"{}\" AND state=QUEUED", batch.name);
+    let request = ListOperationsRequest { filter, page_size: 1, ..Default::default() };
+    let listed = remote.client.list(request).await.ok()?;
+    let words = words(listed.operations.first()?, text::now())?;
+    Some(format!("its children wait: {words}"))
 }
 
 /// `no worker serves report.build (serving now: …)` or `the kind report.build is paused`, if the operation has waited for

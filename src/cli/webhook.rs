@@ -253,6 +253,7 @@ async fn deliveries(
             break;
         }
     }
+    let are_more = listed.len() > most || !request.page_token.is_empty();
     listed.truncate(most);
     if out.is_json() {
         let listed = listed.iter().map(json::to_value).collect::<Result<Vec<_>, _>>()?;
@@ -260,19 +261,27 @@ async fn deliveries(
     } else if listed.is_empty() {
         out.note("no deliveries");
     } else {
-        let headings = ["ID", "WEBHOOK", "EVENT", "OPERATION", "STATE", "TRIES", "AGE", "LAST"];
+        let headings =
+            ["ID", "WEBHOOK", "EVENT", "OPERATION", "STATE", "TRIES", "AGE", "NEXT", "LAST"];
         let rows = listed.iter().map(delivery_row).collect();
         out.line(&Table::new(headings, out.paint).block(rows))?;
+    }
+    if are_more {
+        out.note(&format!("there are more: use --limit, now {limit}"));
     }
     Ok(Exit::Ok)
 }
 
-fn delivery_row(delivery: &Delivery) -> [Cell; 8] {
-    let age = text::time(delivery.create_time.as_ref()).map(|time| text::age(time, text::now()));
+fn delivery_row(delivery: &Delivery) -> [Cell; 9] {
+    let now = text::now();
+    let age = text::time(delivery.create_time.as_ref()).map(|time| text::age(time, now));
+    // A try whose time has come is about to be made.
+    let next = text::time(delivery.next_attempt_time.as_ref());
+    let next = next.map(|time| text::age(time.max(now), now));
     let last = match (delivery.last_error.as_str(), delivery.last_status) {
         ("", 0) => String::new(),
         ("", status) => status.to_string(),
-        (error, _) => text::shorten(&text::clean(error), 60),
+        (error, _) => text::shorten(&text::clean(error), 120),
     };
     let operation = delivery.operation.strip_prefix("operations/").unwrap_or(&delivery.operation);
     [
@@ -283,6 +292,7 @@ fn delivery_row(delivery: &Delivery) -> [Cell; 8] {
         delivery.state.clone().into(),
         delivery.attempts.to_string().into(),
         age.unwrap_or_default().into(),
+        next.unwrap_or_default().into(),
         last.into(),
     ]
 }

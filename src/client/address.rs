@@ -4,6 +4,18 @@ use std::net::IpAddr;
 
 use http::Uri;
 
+/// How safe the way to a server is from readers.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Privacy {
+    /// The connection uses TLS.
+    Encrypted,
+    /// The connection does not leave this machine.
+    OnThisMachine,
+    /// The connection leaves this machine, and is unencrypted.
+    Exposed,
+}
+
 /// Where a server is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
@@ -54,6 +66,16 @@ impl Address {
         }
     }
 
+    /// How safe a connection to it is from readers.
+    #[cfg(feature = "server")]
+    pub(super) fn privacy(&self) -> Privacy {
+        match (self, self.exposed_host()) {
+            (Self::Tls(_), _) => Privacy::Encrypted,
+            (_, Some(_)) => Privacy::Exposed,
+            (_, None) => Privacy::OnThisMachine,
+        }
+    }
+
     /// The host, if the connection is unencrypted and leaves this machine.
     pub(super) fn exposed_host(&self) -> Option<&str> {
         let Self::Plain(uri) = self else { return None };
@@ -89,6 +111,19 @@ mod tests {
     fn a_password_in_a_url_is_not_repeated() {
         let error = Address::parse("https://me:secret@host").unwrap_err();
         assert!(!error.contains("secret"), "{error}");
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn a_name_without_a_scheme_leaves_this_machine_unencrypted() {
+        let privacy = |url| Address::parse(url).unwrap().privacy();
+        for url in ["jobs.example.com", "jobs:7420", "http://10.0.0.1"] {
+            assert_eq!(privacy(url), Privacy::Exposed, "{url}");
+        }
+        for url in ["127.0.0.1:7420", "localhost", "unix:/run/longrun.sock"] {
+            assert_eq!(privacy(url), Privacy::OnThisMachine, "{url}");
+        }
+        assert_eq!(privacy("https://localhost"), Privacy::Encrypted);
     }
 
     #[test]

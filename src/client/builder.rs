@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tonic::Code;
 
 use super::address::Address;
+#[cfg(feature = "server")]
+use super::address::Privacy;
 use super::token::Token;
 use super::trust::Trust;
 use super::{Client, ClientError, channel};
@@ -94,6 +96,12 @@ impl ClientBuilder {
         let prepared = self.prepare()?;
         let channel = channel::connect_lazy(&prepared.address, prepared.trust.clone())?;
         Ok(prepared.over(channel))
+    }
+
+    /// How safe the connection would be from readers.
+    #[cfg(feature = "server")]
+    pub(crate) fn privacy(&self) -> Option<Privacy> {
+        Address::parse(&self.url).ok().map(|address| address.privacy())
     }
 
     fn prepare(self) -> Result<Prepared, ClientError> {

@@ -48,6 +48,8 @@ mod webhooks;
 #[cfg(feature = "worker")]
 mod work;
 
+#[cfg(feature = "server")]
+pub(crate) use self::address::Privacy;
 pub(crate) use self::backoff::Backoff;
 pub use self::builder::ClientBuilder;
 pub use self::error::ClientError;

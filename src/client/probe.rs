@@ -32,8 +32,10 @@ pub struct Health {
 pub struct StreamProbe {
     /// The time from the request to the first message.
     pub first_after: Duration,
-    /// The time from there to the first heartbeat; `None` if the limit came first.
+    /// The time from there to the first heartbeat; `None` if the limit or the end came first.
     pub heartbeat_after: Option<Duration>,
+    /// The time from there to the end of the stream, if that came first.
+    pub ended_after: Option<Duration>,
 }
 
 impl Client {
@@ -67,14 +69,14 @@ impl Client {
         let began = Instant::now();
         let silence = async {
             loop {
-                match stream.message().await? {
-                    Some(message) if message.r#type() == Type::Synced => {}
-                    Some(_) => return Ok::<_, ClientError>(began.elapsed()),
-                    None => return Err(ended()),
+                match stream.message().await {
+                    Ok(Some(message)) if message.r#type() == Type::Synced => {}
+                    Ok(Some(_)) => return (Some(began.elapsed()), None),
+                    Ok(None) | Err(_) => return (None, Some(began.elapsed())),
                 }
             }
         };
-        let heartbeat_after = timeout(patience, silence).await.ok().transpose()?;
-        Ok(StreamProbe { first_after: began - asked, heartbeat_after })
+        let (heartbeat_after, ended_after) = timeout(patience, silence).await.unwrap_or_default();
+        Ok(StreamProbe { first_after: began - asked, heartbeat_after, ended_after })
     }
 }

@@ -73,9 +73,9 @@ metrics! {
     Watchers = "longrun_watchers", Gauge, [];
     /// Watches over filters that are open.
     Feeds = "longrun_feeds", Gauge, [];
-    /// Sessions of workers at this server: `serving`, `draining`, or `away` where the connection is lost.
+    /// Sessions of workers at this server: `serving`, `draining`, or `away` where the connection is lost; without the server's own worker of batches.
     Sessions = "longrun_worker_sessions", Gauge, ["state"];
-    /// Attempts that the workers at this server may run at once.
+    /// Attempts that the workers at this server may run at once, batches left out.
     Places = "longrun_worker_places", Gauge, [];
     /// Requests that a limit refused, by the limit: of tenants as in `docs/limits.md`, and the server's own.
     Refusals = "longrun_refusals", Counter, ["limit"];

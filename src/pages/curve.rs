@@ -46,7 +46,7 @@ impl Curve {
             text_at: top + 12,
             height: HEIGHT,
             lines,
-            text: format!("Progress · {} %", last.percent.round()),
+            text: format!("Progress · {} %", last.percent.floor()),
         })
     }
 }
@@ -67,7 +67,7 @@ mod tests {
         let place = |at: Timestamp| Some(at.micros() as f64 / 1e6).filter(|it| *it >= 0.0);
         let curve = Curve::of(&course, 10, place).unwrap();
         assert_eq!(curve.lines, ["0.00,100.0 50.00,20.0", "60.00,99.0 100.00,0.4"]);
-        assert_eq!((curve.y, &*curve.text), (28, "Progress · 100 %"));
+        assert_eq!((curve.y, &*curve.text), (28, "Progress · 99 %"));
         // One point is no line.
         assert!(Curve::of(&course[1..3], 0, place).is_none() && Curve::of(&[], 0, place).is_none());
     }

@@ -61,6 +61,15 @@ function replace(old, element) {
   return element;
 }
 
+// What an element shows, without the ages that count on by themselves and the marks that only this page makes.
+function bare(element) {
+  const copy = element.cloneNode(true);
+  copy.querySelectorAll("time[data-age], time[data-since]").forEach((it) => (it.textContent = ""));
+  copy.classList.remove("fresh", "chosen");
+  if (!copy.classList.length) copy.removeAttribute("class");
+  return copy.outerHTML;
+}
+
 function swap({ id, order, parts, more }) {
   const place = document.getElementById(id);
   if (!place) return;
@@ -80,7 +89,7 @@ function swap({ id, order, parts, more }) {
     if (key in parts) {
       const fresh = made(key, parts[key]);
       if (!element) fresh?.classList.add("fresh");
-      const isSame = element && fresh && element.outerHTML === fresh.outerHTML;
+      const isSame = element && fresh && bare(element) === bare(fresh);
       if (!isSame) element = element && fresh ? replace(element, fresh) : fresh;
     }
     if (!element) continue;

@@ -11,7 +11,7 @@ use super::live::{self, Live, Wake};
 use super::region::Region;
 use super::view::When;
 use super::visit::{Frame, Visit};
-use crate::operation::Timestamp;
+use crate::operation::{Kind, Timestamp};
 use crate::service::{
     Action, FeedStream, LimitUse, Limits, Percentiles, ServiceError, StoreHealth, WorkerState,
 };
@@ -78,7 +78,10 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
         ("Not done, of all tenants", figures.outstanding.and_then(number)),
         ("Commits took (50 · 95 · 99 %)", figures.commits.map(percentiles)),
     ];
-    let workers = workers.iter().map(|it| &it.figures);
+    // The server's own worker of batches has thousands of places that execute nothing else.
+    let is_of_batches = |kinds: &[Kind]| kinds.iter().any(Kind::is_of_batches);
+    let own = workers.iter().filter(|it| is_of_batches(&it.figures.kinds)).count();
+    let workers = workers.iter().map(|it| &it.figures).filter(|it| !is_of_batches(&it.kinds));
     let serving = workers.filter(|it| it.state == WorkerState::Serving);
     let places = serving.clone().map(|it| it.places).sum();
     let work = vec![
@@ -87,7 +90,7 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
         ("Running", sum(|it| it.figures.running)),
         ("Ended in the last minute", sum(|it| it.figures.ended)),
         ("Failed in the last minute", sum(|it| it.figures.failed)),
-        ("Workers", count(worker_count)),
+        ("Workers", count(worker_count.saturating_sub(own))),
         ("Of those serving", count(serving.clone().count())),
         ("Their places", count(places)),
         ("Taken of these", count(serving.map(|it| it.running).sum())),

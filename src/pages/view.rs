@@ -136,7 +136,7 @@ impl Badge {
 
 impl Bar {
     pub(super) fn of(progress: &Progress) -> Self {
-        let percent = progress.percent_done().map(|it| (it * 10.0).round() / 10.0);
+        let percent = progress.percent_done().map(|it| (it * 10.0).floor() / 10.0);
         let units = match (progress.done_units, progress.total_units) {
             (Some(done), Some(total)) => Some(format!("{done}/{total}")),
             (Some(done), None) => Some(format!("{done} done")),

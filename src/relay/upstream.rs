@@ -151,7 +151,10 @@ async fn once(
             Err(UpstreamError::Unreadable(why.to_owned()))
         }
         Ok(response) => Ok(response.map(Body::new)),
-        Err(error) if error.is_connect() => Err(UpstreamError::Unreachable(whole(&error))),
+        // The outermost error says only that it is one of the client.
+        Err(error) if error.is_connect() => {
+            Err(UpstreamError::Unreachable(error.source().map_or_else(|| whole(&error), whole)))
+        }
         Err(error) if is_unreadable(&error) => Err(UpstreamError::Unreadable(whole(&error))),
         Err(error) => Err(UpstreamError::Broken(whole(&error))),
     }

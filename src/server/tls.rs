@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::PeerCertificate;
 use crate::config::{ClientAuth, TlsFiles};
+use crate::files;
 
 /// How often the files are compared with the served ones.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -102,8 +103,8 @@ impl Certificates {
 /// for a group.
 async fn warn_of_readers(key: &Path) {
     let Ok(metadata) = tokio::fs::metadata(key).await else { return };
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if !files::is_private_here(&metadata) {
+        let mode = metadata.permissions().mode() & 0o777;
         let key = key.display();
         tracing::warn!(
             "--tls-key {key} has mode {mode:04o}, so users other than its owner may use it: run chmod 600 on it"

@@ -1,6 +1,7 @@
 //! A tenant's limits, and how much of each is used.
 
 use super::{Caller, Service};
+use crate::operation::Kind;
 use crate::operation::limits::{Limit, LimitName};
 
 /// A limit of a tenant, and how much of it is used.
@@ -34,7 +35,9 @@ impl Service {
         let not_done = || self.engine.not_done(&caller.tenant, limit.kind.as_ref());
         match limit.name {
             LimitName::Outstanding => Some(not_done().0),
-            LimitName::Running => Some(not_done().1),
+            LimitName::Running => {
+                Some(not_done().1.saturating_sub(self.running_batches(caller, limit)))
+            }
             name @ (LimitName::Watches | LimitName::Sessions | LimitName::Connections) => {
                 Some(self.held(caller, name))
             }
@@ -45,6 +48,14 @@ impl Service {
             | LimitName::RetentionSeconds
             | LimitName::Weight
             | LimitName::Paused => None,
+        }
+    }
+
+    /// The running batches among the operations of a limit of all kinds: no limit of running attempts counts them.
+    fn running_batches(&self, caller: &Caller, limit: &Limit) -> u64 {
+        match (&limit.kind, Kind::of_batches()) {
+            (None, Ok(batches)) => self.engine.not_done(&caller.tenant, Some(&batches)).1,
+            _ => 0,
         }
     }
 }

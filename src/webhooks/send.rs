@@ -296,6 +296,15 @@ fn count(post: &Post, state: DeliveryState, is_accepted: bool, record: &Record, 
             error,
             "a webhook was given up"
         );
+    } else if !is_accepted {
+        let (id, error) = (delivery_text(id), &record.error);
+        tracing::debug!(
+            delivery = id,
+            operation.id = record.operation,
+            attempts = record.attempts,
+            error,
+            "a webhook is tried again"
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! What operators use: `doctor`, `top`, man pages, word to systemd, and the files of `deploy/`.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -55,6 +55,68 @@ fn a_doctor_says_what_is_wrong_and_what_to_change() {
 }
 
 #[test]
+fn a_doctor_says_of_tls_only_what_it_has_seen() {
+    let server = Server::start(&[]);
+    let url = server.url.replace("http://", "https://");
+    let output = run(&["doctor", "--server", &url, "--json"]);
+    let found = checks(&stdout(&output));
+    assert!(found.contains(&("tls".to_owned(), "skipped".to_owned())), "{found:?}");
+    let output = run(&["doctor", "--server", &url, "--only", "tls"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(stdout(&output).contains("--tls-listen"), "{output:?}");
+    let output = run(&["doctor", "--server", "jobs.example.com:7420", "--only", "tls"]);
+    assert!(stdout(&output).starts_with("warning  tls"), "{output:?}");
+}
+
+/// A proxy that closes connections on which nothing comes from `server` for so long. Returns its URL.
+fn impatient_proxy(server: &str, patience: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = server.trim_start_matches("http://").to_owned();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (Ok(client), Ok(upstream)) = (client, TcpStream::connect(&server)) else { return };
+            upstream.set_read_timeout(Some(patience)).unwrap();
+            for (mut from, mut to) in
+                [(client.try_clone().unwrap(), upstream.try_clone().unwrap()), (upstream, client)]
+            {
+                std::thread::spawn(move || {
+                    let _ignored = std::io::copy(&mut from, &mut to);
+                    let _ignored = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+                });
+            }
+        }
+    });
+    url
+}
+
+#[test]
+fn a_doctor_knows_a_proxy_that_closes_silent_streams() {
+    let server = Server::start(&[]);
+    let url = impatient_proxy(&server.url, Duration::from_secs(1));
+    let output = run(&["doctor", "--server", &url, "--only", "watch"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = stdout(&output);
+    assert!(said.contains("without a message") && said.contains("--heartbeat-interval"), "{said}");
+}
+
+#[test]
+fn a_log_of_json_says_in_json_why_a_server_did_not_start() {
+    let args = ["serve", "--store", "sqlite:/nowhere/at/all.db", "--log-format", "json"];
+    let output = run(&args);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let log = stderr(&output);
+    let read = |line| serde_json::from_str::<Value>(line).expect("a line of JSON");
+    let lines: Vec<Value> = log.lines().map(read).collect();
+    let last = lines.last().expect("a line");
+    assert_eq!(
+        (&last["level"], &last["message"]),
+        (&"ERROR".into(), &"failed to start the server".into())
+    );
+    assert!(last["error"].as_str().unwrap().contains("/nowhere/at/all.db"), "{last}");
+}
+
+#[test]
 fn a_doctor_without_credentials_blames_no_proxy() {
     let directory = tempfile::tempdir().unwrap();
     let store = format!("sqlite:{}", directory.path().join("test.db").display());
@@ -67,7 +129,9 @@ fn a_doctor_without_credentials_blames_no_proxy() {
     let expected = [(word("access"), word("failed")), (word("watch"), word("skipped"))];
     assert_eq!(checks(&said), expected, "{said}");
     let said = server.expect(1, &["doctor", "--only", "watch"]);
-    assert!(said.contains("give --token") && !said.contains("proxy"), "{said}");
+    assert!(said.contains("give valid credentials") && !said.contains("proxy"), "{said}");
+    let said = server.expect(1, &["doctor", "--only", "access", "--token", "mistaken"]);
+    assert!(said.contains("not one of this server"), "{said}");
 }
 
 #[test]
@@ -233,5 +297,43 @@ fn what_is_deployed_can_be_read_and_names_flags_that_there_are() {
                 "{name}"
             );
         }
+    }
+}
+
+/// The variables that a deployed file sets, also in a comment, with their values.
+fn variables(text: &str) -> Vec<(&str, &str)> {
+    let after = |(at, _)| {
+        let text: &str = &text[at..];
+        let end = text.find(|c: char| !(c.is_ascii_uppercase() || c == '_'))?;
+        let (name, rest) = text.split_at(end);
+        let rest = rest.strip_prefix(", value").unwrap_or(rest);
+        let value = rest.strip_prefix(['=', ':'])?.trim_start_matches([' ', '"']);
+        let end = value.find([' ', '"', '\n']).unwrap_or(value.len());
+        Some((name, &value[..end]))
+    };
+    text.match_indices("LONGRUN_")
+        .filter_map(after)
+        .filter(|(_, value)| !value.is_empty())
+        .collect()
+}
+
+#[test]
+fn what_is_deployed_sets_variables_to_values_that_the_server_accepts() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("longrun.toml");
+    std::fs::write(&file, "").unwrap();
+    let names = ["compose.yaml", "kubernetes.yaml", "longrun.service", "longrun.default"];
+    let mut texts: Vec<String> = names.map(deployed).to_vec();
+    texts.push(std::fs::read_to_string(root().join("Dockerfile")).unwrap());
+    for text in &texts {
+        let set = variables(text);
+        assert!(!set.is_empty(), "{text}");
+        let mut command = longrun(&["config", "check", file.to_str().unwrap()]);
+        if text.contains("ENTRYPOINT") {
+            // The image leaves the source of credentials to its user.
+            command.env("LONGRUN_AUTH", "required");
+        }
+        let output = command.envs(set.iter().copied()).output().unwrap();
+        assert!(output.status.success(), "{set:?}: {}", stderr(&output));
     }
 }

@@ -35,6 +35,23 @@ fn a_kind_that_nobody_serves_is_told_to_whoever_waits() {
 }
 
 #[test]
+fn a_batch_whose_children_nobody_starts_says_so() {
+    let server = Server::start(&["shout=cat"]);
+    let file = server.directory.path().join("inputs");
+    std::fs::write(&file, "1\n2\n").unwrap();
+    for then in ["--wait", "--watch"] {
+        let args = ["batch", "lonely", file.to_str().unwrap(), then];
+        let mut child =
+            server.command(&args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+        assert_eq!(line.trim_end(), format!("its children wait: {WORDS}"), "{args:?}");
+    }
+}
+
+#[test]
 fn a_paused_kind_is_reported_to_commands_that_wait() {
     const PAUSED: &str = "the kind shout is paused";
     let server = Server::start(&["shout=cat"]);

@@ -167,6 +167,18 @@ const scenes = {
     await api("POST", `/v1/operations/${queued}:cancel`);
     await soon(page.locator(`tr[data-key="${queued}"]`), { state: "detached" });
 
+    // A stream that begins again marks nothing as new but what is new, however the ages of rows are written.
+    await page.evaluate(() => {
+      document.querySelectorAll("tr.fresh").forEach((it) => it.classList.remove("fresh"));
+      document.querySelectorAll("tr time").forEach((it) => (it.textContent = "long ago"));
+      dispatchEvent(new Event("pagehide"));
+      document.dispatchEvent(new Event("visibilitychange"));
+    });
+    const another = await submit("nobody");
+    await page.locator(`tr[data-key="${another}"]`).waitFor();
+    const fresh = await page.locator("tr.fresh").evaluateAll((all) => all.map((it) => it.dataset.key));
+    assert.deepEqual(fresh, [another]);
+
     // What can be done to one.
     await page.goto(`${url}/ui/operations/${failed}`);
     await page.getByText("no disk").first().waitFor();

@@ -68,3 +68,26 @@ async fn an_operation_shows_its_progress_over_time_and_a_link_to_its_trace() {
         "<a class=\"id\" href=\"http://traces.example/{trace}?x=1\" rel=\"noreferrer\">"
     ));
 }
+
+#[tokio::test]
+async fn the_worker_of_batches_is_no_capacity_and_a_batch_takes_no_limit() {
+    let limit = "[[limit]]\nrunning = 2\n";
+    let arguments = ["--config", "c.toml", "--handler", "ok=cat", "--handler-concurrency", "3"];
+    let server = Server::start_with(&[("c.toml", limit)], &arguments).await;
+    let batch = json!({"batch": {}, "requests": [{"kind": "nobody"}]}).to_string();
+    let json = [("content-type", "application/json")];
+    let made = server.ask("POST", "/v1/batches", &json, &batch).await.expect(202);
+    let made: Value = serde_json::from_str(&made.body).unwrap();
+    let name = made["batch"]["name"].as_str().unwrap();
+    server.until(name.rsplit('/').next().unwrap(), "RUNNING").await;
+
+    let system = server.page("/ui/system").await.expect(200);
+    system
+        .has("<bdi>0 of 2</bdi>")
+        .has("Workers</dt><dd><bdi>1</bdi>")
+        .has("Their places</dt><dd><bdi>3</bdi>");
+    let metrics = server.ask("GET", "/metrics", &[], "").await.expect(200);
+    for line in ["longrun_worker_places 3", "longrun_worker_sessions{state=\"serving\"} 1"] {
+        assert!(metrics.body.lines().any(|it| it == line), "{line}: {}", metrics.body);
+    }
+}

@@ -1,6 +1,6 @@
 //! Subscriptions of tenants.
 
-use longrun::proto::v1::{CreateWebhookRequest, Operation};
+use longrun::proto::v1::{CreateWebhookRequest, Delivery, Operation};
 
 use crate::support::{Got, Receiver, Server, verify};
 
@@ -111,9 +111,30 @@ async fn what_is_wrong_with_a_subscription_is_named() {
         let violations = refused.field_violations().iter().map(|it| it.field.as_str());
         assert_eq!(violations.collect::<Vec<_>>(), ["tenant", field], "{refused}");
     }
+    let (is_done, said) = server.cli(&["webhook", "delete", "callbacks"]);
+    assert!(!is_done && said.contains("pause them instead"), "{said}");
     let (is_done, said) =
         server.cli(&["webhook", "redeliver", "msg_00000000000000000000000000000000"]);
     assert!(!is_done && said.contains("no delivery"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_when_a_delivery_is_tried_next_and_that_there_are_more() {
+    let store = tempfile::tempdir().unwrap();
+    let flags = ["--handler", "ok=cat", "--webhook-allow", "127.0.0.1"];
+    let server = Server::start(store.path(), &flags).await;
+    for _ in 0..2 {
+        server.submit("ok", "http://127.0.0.1:1/").await;
+    }
+    let are_tried = |found: &[Delivery]| found.iter().filter(|it| it.attempts > 0).count() == 2;
+    server.until("PENDING", are_tried).await;
+    let output = server.run(&["webhook", "deliveries", "--limit", "1"]);
+    let (said, note) = (String::from_utf8_lossy(&output.stdout), output.stderr);
+    let [headings, row] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    let next = headings.find("NEXT").expect("a heading");
+    assert!(!row[next..next + 2].trim().is_empty(), "{said}");
+    assert!(row.contains("cannot be reached: tcp connect error"), "{said}");
+    assert!(String::from_utf8_lossy(&note).contains("there are more: use --limit"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

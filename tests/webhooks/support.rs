@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -83,13 +83,18 @@ impl Server {
 
     /// What `longrun` answers to this, as a user runs it.
     pub fn cli(&self, args: &[&str]) -> (bool, String) {
+        let output = self.run(args);
+        let text = if output.status.success() { output.stdout } else { output.stderr };
+        (output.status.success(), String::from_utf8(text).unwrap())
+    }
+
+    /// `longrun` with these arguments.
+    pub fn run(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longrun"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LONGRUN_")) {
             command.env_remove(name);
         }
-        let output = command.args(args).args(["--server", &self.url]).output().unwrap();
-        let text = if output.status.success() { output.stdout } else { output.stderr };
-        (output.status.success(), String::from_utf8(text).unwrap())
+        command.args(args).args(["--server", &self.url]).output().unwrap()
     }
 
     /// All deliveries.

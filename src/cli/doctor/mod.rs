@@ -101,6 +101,10 @@ impl Finding {
         Self::new(check, Verdict::Ok, message)
     }
 
+    fn skipped(check: Check, message: impl Into<String>) -> Self {
+        Self::new(check, Verdict::Skipped, message)
+    }
+
     fn warning(check: Check, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { advice: Some(advice.into()), ..Self::new(check, Verdict::Warning, message) }
     }
@@ -135,25 +139,21 @@ pub(super) async fn run(args: Args, connection: &Connection, out: &Output) -> an
     for check in Check::value_variants().iter().filter(|check| is_wanted(check)) {
         let mut found = match check {
             Check::Ready => vec![server::ready(&remote).await],
-            Check::Tls => server::encryption(&connection.server),
+            Check::Tls => vec![server::encryption(connection, &remote, is_reached).await],
             Check::System => machine::files(),
             Check::Store => match &args.store {
                 Some(store) => store::examine(store).await,
                 None if args.only.is_empty() => Vec::new(),
                 None => {
                     let message = "no store to check: name one by --check-store";
-                    vec![Finding::new(Check::Store, Verdict::Skipped, message)]
+                    vec![Finding::skipped(Check::Store, message)]
                 }
             },
             _ if !is_reached => {
-                vec![Finding::new(*check, Verdict::Skipped, "the server does not respond")]
+                vec![Finding::skipped(*check, "the server does not respond")]
             }
             Check::Watch if !may_read => {
-                vec![Finding::new(
-                    *check,
-                    Verdict::Skipped,
-                    "the credentials do not permit reading",
-                )]
+                vec![Finding::skipped(*check, "the credentials do not permit reading")]
             }
             Check::Access => vec![server::access(&remote).await],
             Check::Clock => vec![server::clock(&remote).await],

@@ -5,8 +5,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use tonic::Code;
 
 use super::{Check, Finding};
+use crate::cli::connection::Connection;
 use crate::cli::remote::Remote;
 use crate::cli::text;
+use crate::client::Privacy;
 
 /// Clocks that differ by more are reported. `Date` has whole seconds.
 const CLOCKS: Duration = Duration::from_secs(3);
@@ -57,9 +59,9 @@ pub(super) async fn access(remote: &Remote) -> Finding {
 /// What to change if credentials are the reason of a refusal.
 const fn of_credentials(code: Code) -> Option<&'static str> {
     match code {
-        Code::Unauthenticated => {
-            Some("give --token, --token-file or --client-cert (docs/security.md)")
-        }
+        Code::Unauthenticated => Some(
+            "give valid credentials: --token, --token-file or --client-cert (docs/security.md)",
+        ),
         Code::PermissionDenied => Some("use credentials with the role read"),
         _ => None,
     }
@@ -71,7 +73,7 @@ pub(super) async fn clock(remote: &Remote) -> Finding {
         Err(_) => None,
     };
     let Some(theirs) = date else {
-        return Finding::new(Check::Clock, super::Verdict::Skipped, "the response has no Date");
+        return Finding::skipped(Check::Clock, "the response has no Date");
     };
     let ours = text::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     // A Date is cut to the second.
@@ -108,6 +110,13 @@ pub(super) async fn stream(remote: &Remote, patience: Duration) -> Finding {
         }
     };
     let first = text::duration(probe.first_after);
+    if let Some(after) = probe.ended_after {
+        let after = text::duration(after);
+        let advice = "a proxy may close silent streams: its timeout for reads must be longer than the server's \
+                      --heartbeat-interval (docs/proxies.md)";
+        let message = format!("a stream was closed after {after} without a message");
+        return Finding::failed(Check::Watch, message, advice);
+    }
     match probe.heartbeat_after {
         _ if probe.first_after > FIRST => {
             let advice = "a proxy delays the stream: switch buffering off (docs/proxies.md)";
@@ -128,41 +137,34 @@ pub(super) async fn stream(remote: &Remote, patience: Duration) -> Finding {
     }
 }
 
-pub(super) fn encryption(server: &str) -> Vec<Finding> {
-    let found = match server.split_once("://") {
-        Some(("https", _)) => Finding::ok(
-            Check::Tls,
-            "the connection is encrypted, and the server's certificate valid",
-        ),
-        Some(("http", rest)) if !is_local(rest) => Finding::warning(
+/// Over TLS, this needs a response: until then nothing is known of the certificate.
+pub(super) async fn encryption(
+    connection: &Connection,
+    remote: &Remote,
+    is_reached: bool,
+) -> Finding {
+    match connection.builder().privacy() {
+        Some(Privacy::Encrypted) if !is_reached => {
+            Finding::skipped(Check::Tls, "the server does not respond")
+        }
+        Some(Privacy::Encrypted) => match remote.client.health().await {
+            Ok(_) => Finding::ok(
+                Check::Tls,
+                "the connection is encrypted, and the server's certificate valid",
+            ),
+            Err(error) => {
+                let advice = "name the port that speaks TLS (--tls-listen), and its authorities by --ca (docs/tls.md)";
+                let error = format!("{:#}", remote.failed(&error, "connect over TLS"));
+                Finding::failed(Check::Tls, error, advice)
+            }
+        },
+        Some(Privacy::Exposed) => Finding::warning(
             Check::Tls,
             "plain HTTP to another machine: inputs, results and credentials can be read on the way",
             "start the server with --tls-listen, or behind a proxy that speaks TLS (docs/tls.md)",
         ),
-        _ => Finding::ok(Check::Tls, "the server is on this machine, so nothing leaves it"),
-    };
-    vec![found]
-}
-
-fn is_local(rest: &str) -> bool {
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost"
-        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_of_this_machine_are_known() {
-        for local in ["127.0.0.1:7420", "localhost:1/x", "[::1]:7420", "127.3.3.3"] {
-            assert!(is_local(local), "{local}");
-        }
-        for other in ["10.0.0.1:7420", "jobs.example.com", "[2001:db8::1]:1"] {
-            assert!(!is_local(other), "{other}");
+        Some(Privacy::OnThisMachine) | None => {
+            Finding::ok(Check::Tls, "the server is on this machine, so nothing leaves it")
         }
     }
 }

@@ -125,13 +125,17 @@ impl Roster {
         })
     }
 
-    /// The number of sessions in each state, and of attempts that they may run at once.
+    /// The number of sessions in each state, and of attempts that they may run at once, without the server's own worker
+    /// of batches: its thousands of places execute nothing else.
     pub(crate) fn sessions(&self) -> (BTreeMap<WorkerState, usize>, usize) {
-        let mut states = BTreeMap::new();
-        for (seen, _) in self.seen.values() {
+        let is_of_batches = |seen: &Seen| seen.kinds.iter().any(Kind::is_of_batches);
+        let all = self.seen.values().map(|(seen, _)| seen).filter(|seen| !is_of_batches(seen));
+        let (mut states, mut places) = (BTreeMap::new(), 0);
+        for seen in all {
             *states.entry(seen.state).or_default() += 1;
+            places += seen.places;
         }
-        (states, self.seen.values().map(|(seen, _)| seen.places).sum())
+        (states, places)
     }
 
     /// The kinds that workers serve for callers of the scope, with the number of workers.

@@ -138,6 +138,10 @@ impl Service {
         caller.may(Action::Administer)?;
         let webhooks = self.webhooks()?;
         let tenant = self.tenant_for(caller, tenant)?;
+        if id == CALLBACKS {
+            let rule = "must not be callbacks, which are part of submissions: pause them instead";
+            return Err(ServiceError::invalid_field("webhook_id", rule));
+        }
         let deleted = webhooks.hooks.change::<_, ServiceError>(|before| {
             let found = own(before, &tenant).any(|(name, _)| name == id);
             if found { Ok((Change::delete(id), ())) } else { Err(no_webhook(id)) }
