@@ -47,7 +47,7 @@ fn a_batch_whose_children_nobody_starts_says_so() {
         BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
         let _ = child.kill();
         let _ = child.wait();
-        assert_eq!(line.trim_end(), format!("its children wait: {WORDS}"), "{args:?}");
+        assert!(line.starts_with("its children wait: no worker serves lonely"), "{args:?}: {line}");
     }
 }
 
