@@ -1,9 +1,6 @@
 //! The composition root: binds, puts the parts together, owns every task, and stops them in order.
 //!
-//! The order of a stop: health reports not serving and new work is refused; workers within the process finish; long
-//! calls and worker streams end, to be resumed; the listener closes; running calls finish; the engine finishes its last
-//! commit; the store closes. All of this within the drain timeout; calls are cut off a little before its end. The time
-//! that calls leave belongs to the engine and the store, because a last sync takes as long as the disk does.
+//! Read next: `run` for the tasks and the order of a stop, `front` for the one road of requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,11 +11,9 @@ use anyhow::Context;
 use hyper_util::rt::TokioIo;
 use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Endpoint, Uri};
 
-use crate::batches::Batches;
 use crate::catalogue::Catalogue;
 use crate::client::Client;
 use crate::config::ServeConfig;
@@ -44,6 +39,7 @@ mod opening;
 mod places;
 mod post;
 mod resets;
+mod run;
 mod schemas;
 mod socket;
 mod storage;
@@ -56,9 +52,9 @@ use collector::Collector;
 use connection::Connections;
 pub use descriptors::{Descriptors, DescriptorsError};
 use metrics_port::MetricsPort;
+pub use run::Stopped;
 use socket::Sockets;
 pub(crate) use storage::{open_objects, open_store};
-use tasks::Tasks;
 pub use tls::{Certificates, CertificatesError};
 
 /// Concurrent calls on one connection. Beyond it, HTTP/2 makes a client's further calls wait silently in the client.
@@ -71,8 +67,6 @@ const LOCAL_PIPE_BYTES: usize = 1 << 20;
 const LOCAL_BACKLOG: usize = 16;
 /// How many objects of removed operations may wait to be deleted; the next sweep finds the others.
 const DISCARDED_OBJECTS: usize = 1_024;
-/// The least part of the drain timeout that is kept for the engine and the store.
-const CLOSING_TIME: Duration = Duration::from_secs(1);
 
 /// A server that listens and is ready to run.
 pub struct Server {
@@ -94,15 +88,6 @@ pub struct Server {
     store: Arc<dyn Store>,
     closing: CancellationToken,
     drain_timeout: Duration,
-}
-
-/// How a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stopped {
-    /// Everything was finished in time.
-    Drained,
-    /// The drain timeout was reached; calls were cut off.
-    CutOff,
 }
 
 impl Server {
@@ -167,11 +152,7 @@ impl Server {
             ),
             relay,
             descriptors,
-            // A request that passes straight through also has a connection to the upstream.
-            max_connections: listen::places(
-                config.connections.max_connections,
-                if config.relay.is_empty() { 1 } else { 2 },
-            ),
+            max_connections: max_connections(&config),
             service,
             engine: engine.clone(),
             engine_task,
@@ -233,96 +214,12 @@ impl Server {
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
         Client::from_channel(endpoint.connect_with_connector_lazy(connect)).within_server()
     }
+}
 
-    /// Serves until `stop`, then drains. An error means that one of the server's tasks ended by itself.
-    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<Stopped> {
-        self.run_beside(stop, std::future::ready(())).await
-    }
-
-    /// Like [`Server::run`], beside workers within this process. After `stop` they continue over
-    /// [`Server::local_client`] until `workers` returns; only then connections close.
-    pub async fn run_beside(
-        self,
-        stop: CancellationToken,
-        workers: impl Future<Output = ()>,
-    ) -> anyhow::Result<Stopped> {
-        let Self { sockets, metrics_port, local, connections, max_connections, .. } = self;
-        let Self { service, engine, engine_task, collector, callers, store, .. } = self;
-        let Self { catalogue, tenant_limits, post, closing, drain_timeout, .. } = self;
-        let engine_stop = CancellationToken::new();
-        let mut tasks = Tasks::default();
-        tasks.spawn("engine", engine_task.run(engine_stop.clone()));
-        tasks.spawn("collector of objects", collector.run(engine_stop.clone()));
-        tasks.spawn("catalogue", catalogue.run(engine_stop.clone()));
-        let usage = service.clone().watch_usage(Arc::clone(&store), engine_stop.clone());
-        tasks.spawn("count of stored bytes", usage);
-        tasks.spawn("webhooks", post.run(engine_stop.clone()));
-        tasks.spawn("limits", tenant_limits.run(engine.clone(), engine_stop.clone()));
-        callers.spawn(&mut tasks, &engine_stop);
-        if let Some(port) = metrics_port {
-            // As long as there is something to observe, including the end.
-            tasks.spawn("listener for metrics", port.serve(service.clone(), engine_stop.clone()));
-        }
-        if let Some(certificates) = sockets.certificates() {
-            let watch = certificates.clone().watch(engine_stop.clone());
-            tasks.spawn("watch over certificates", watch);
-        }
-        let listeners_closed = CancellationToken::new();
-        let mut serving = Tasks::default();
-        let over_network = listen::over_network(
-            sockets,
-            max_connections,
-            connections.clone(),
-            listeners_closed.clone(),
-        );
-        serving.spawn("listener", over_network);
-        // It releases its batches while the engine still accepts that.
-        let batches = Batches::new(service.clone(), engine.clone());
-        serving.spawn("worker of batches", batches.run(closing.clone()));
-        let (_, local) = local;
-        let locally = listen::locally(local, connections.clone(), listeners_closed.clone());
-        serving.spawn("local listener", locally);
-
-        let failed = tokio::select! {
-            () = stop.cancelled() => None,
-            name = tasks.first_to_end() => Some(name),
-            name = serving.first_to_end() => Some(name),
-        };
-        tracing::info!("stopping");
-        let end = Instant::now() + drain_timeout;
-        service.begin_to_stop();
-        if failed.is_none() {
-            // They know their own part of the drain timeout.
-            workers.await;
-        }
-        let drained = tokio::time::timeout_at(end - CLOSING_TIME.min(drain_timeout), async {
-            closing.cancel();
-            // This fails if the engine has ended already: then there are no workers either.
-            let _ = engine.disconnect_all().await;
-            listeners_closed.cancel();
-            serving.join_all().await;
-            connections.ended().await;
-        })
-        .await;
-        serving.abort_all().await;
-        engine_stop.cancel();
-        let end = end.max(Instant::now() + CLOSING_TIME);
-        let closed = tokio::time::timeout_at(end, async {
-            connections.ended().await;
-            tasks.join_all().await;
-            store.close().await;
-        })
-        .await;
-        if closed.is_err() {
-            let running = tasks.names().collect::<Vec<_>>().join(", ");
-            tracing::warn!(running, "the server ends before its tasks and its store do");
-        }
-        traces::close(service.spans().clone(), end).await;
-        if let Some(name) = failed {
-            anyhow::bail!("the {name} ended by itself");
-        }
-        Ok(if drained.is_ok() && closed.is_ok() { Stopped::Drained } else { Stopped::CutOff })
-    }
+fn max_connections(config: &ServeConfig) -> usize {
+    // A request that passes straight through also has a connection to the upstream.
+    let files_each = if config.relay.is_empty() { 1 } else { 2 };
+    listen::places(config.connections.max_connections, files_each)
 }
 
 /// The engine's part of the configuration.

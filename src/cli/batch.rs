@@ -8,12 +8,13 @@ use clap::builder::NonEmptyStringValueParser;
 use tokio::io::AsyncReadExt as _;
 use uuid::Uuid;
 
+use super::follow::Follow;
 use super::input::payload;
 use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::settings::SettingsArgs;
 use super::submit::{by_key, label};
-use super::{Exit, change, completions, wait, watch};
+use super::{Exit, completions};
 use crate::client::{Client, ClientError};
 use crate::proto::v1::batch::Rule;
 use crate::proto::v1::{Batch, Operation, SubmitRequest};
@@ -135,7 +136,7 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
     };
     let children = inputs.into_iter().enumerate().map(child);
     let operation = submit(batch, pages(children), remote, out).await?;
-    args.then.follow(&operation, remote, out).await
+    args.then.follow().run(&operation, remote, out).await
 }
 
 /// Stores the batch with its first children, then the others.
@@ -266,31 +267,8 @@ async fn inputs(files: &[String], per_file: bool) -> anyhow::Result<Vec<Vec<u8>>
 }
 
 impl Then {
-    async fn follow(
-        &self,
-        operation: &Operation,
-        remote: &Remote,
-        out: &Output,
-    ) -> anyhow::Result<Exit> {
-        let name = &operation.name;
-        if self.quiet {
-            out.line(name)?;
-        }
-        if self.watch && !self.quiet {
-            return watch::one(name, None, remote, out).await;
-        }
-        if self.watch || self.wait.is_some() {
-            let waiting = remote.client.wait_on(operation, self.wait.flatten());
-            return match self.quiet {
-                true => wait::silently(name, waiting, remote, out).await,
-                false => wait::wait(name, waiting, remote, out).await,
-            };
-        }
-        if !self.quiet {
-            change::state_line(operation, out)?;
-            out.hint(&format!("`longrun watch {name}` follows it"));
-        }
-        Ok(Exit::Ok)
+    fn follow(&self) -> Follow {
+        Follow { wait: self.wait, watch: self.watch, result: false, quiet: self.quiet }
     }
 }
 

@@ -9,7 +9,7 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{ArgMatches, Args, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, Args, FromArgMatches as _, Parser};
 
 use crate::config::file;
 use crate::telemetry::{self, LogFormat};
@@ -17,6 +17,7 @@ use crate::telemetry::{self, LogFormat};
 mod batch;
 mod bench;
 mod change;
+mod command;
 mod completions;
 mod config;
 mod configured;
@@ -28,6 +29,7 @@ mod describe;
 mod doctor;
 mod events;
 mod exit;
+mod follow;
 mod format;
 mod get;
 mod handlers;
@@ -70,13 +72,13 @@ mod worker;
 mod wrong_line;
 mod yaml;
 
+use self::command::Command;
 pub use self::completions::complete;
 use self::connection::Connection;
 pub use self::exit::Exit;
 pub use self::joined::joined;
 pub use self::output::report;
 use self::output::{Output, Usage};
-use self::remote::Remote;
 use self::wrong_line::WrongLine;
 
 const ABOUT: &str = "Submit work, get an operation at once, and then wait for it, watch it, \
@@ -144,82 +146,6 @@ struct Global {
 /// How long the program waits at its end for tasks that were dropped.
 const TIDY_UP: Duration = Duration::from_millis(500);
 
-#[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one of it in the life of the program")]
-enum Command {
-    /// Run a server, optionally with commands as handlers
-    Serve(serve::Args),
-    /// Submit work, and get its operation at once
-    Submit(submit::Args),
-    /// Submit many pieces of work as the children of one operation, which ends by a rule
-    Batch(batch::Args),
-    /// Show an operation as it is now
-    Get(get::Args),
-    /// List operations
-    List(list::Args),
-    /// Follow an operation, or all that match a filter, as it happens
-    Watch(watch::Args),
-    /// Wait until an operation is done
-    Wait(wait::Args),
-    /// Cancel operations
-    Cancel(change::CancelArgs),
-    /// Let operations start now that wait for their start time or their next attempt
-    RunNow(change::RunNowArgs),
-    /// Delete done operations: their records, histories and payloads
-    Delete(change::DeleteArgs),
-    /// Submit the input of a done operation again, as a new operation
-    Retry(change::RetryArgs),
-    /// Write an operation's result, byte for byte
-    Result(result::Args),
-    /// Write an operation's input, byte for byte
-    Input(result::InputArgs),
-    /// Show an operation's history: transitions and the log of its workers
-    Events(events::Args),
-    /// Do work: run a command for each operation of a kind
-    Worker(worker::Args),
-    /// List the workers that are connected
-    Workers(standing::WorkersArgs),
-    /// List kinds, with their queued and running operations
-    Kinds(standing::KindsArgs),
-    /// Watch kinds, workers and transitions on one screen
-    Top(top::Args),
-    /// Make, list and revoke API keys
-    Key(key::Args),
-    /// Share an operation's status and result by a URL
-    Share(share::Args),
-    /// Manage webhooks: signed requests that report transitions to a receiver
-    Webhook(webhook::Args),
-    /// List, set and unset limits of tenants while servers run
-    Limits(limits::Args),
-    /// Copy or back up a store as a whole
-    Store(store::Args),
-    /// Check a deployment, and say what to change
-    Doctor(doctor::Args),
-    /// Check a configuration file, and print the effective configuration
-    Config(config::Args),
-    /// Measure the throughput and latency of a server
-    Bench(bench::Args),
-    /// Show the whole service at work: a server, real commands, gRPC and HTTP
-    Demo(demo::Args),
-    /// Write a completion script for a shell
-    Completions(completions::Args),
-    /// Write man pages, one for each command
-    Man(man::Args),
-}
-
-impl Command {
-    /// The default of --log: servers and workers log what they do, other commands only warnings, because they print
-    /// results.
-    fn log_filter(&self) -> &'static str {
-        if self.is_service() { "info" } else { "warn" }
-    }
-
-    /// Whether it runs until it is stopped.
-    const fn is_service(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Worker(_))
-    }
-}
-
 /// Reads the command line, and the configuration file that it names. An error is for [`refuse`].
 pub fn parse(words: Vec<OsString>) -> anyhow::Result<Cli> {
     configured::read(words)?.cli()
@@ -247,11 +173,7 @@ impl Cli {
     /// The command line as it was read, with the tables of its configuration file.
     fn of(matches: &ArgMatches, tables: file::Config) -> anyhow::Result<Self> {
         let mut cli = Self::from_arg_matches(matches)?;
-        match &mut cli.command {
-            Command::Serve(args) => args.take_tables(tables)?,
-            Command::Worker(args) => args.take_tables(tables)?,
-            _ => {}
-        }
+        cli.command.take_tables(tables)?;
         Ok(cli)
     }
 }
@@ -271,7 +193,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // What collects a log as JSON reads each line as JSON, the one that says why nothing runs included.
     let is_logged = command.is_service() && global.log_format == LogFormat::Json && !global.json;
-    let exit = runtime.block_on(dispatch(command, &connection, &out));
+    let exit = runtime.block_on(command.run(&connection, &out));
     // Dropped tasks end their child processes here; nothing else needs time.
     runtime.shutdown_timeout(TIDY_UP);
     match exit {
@@ -279,44 +201,6 @@ pub fn run(cli: Cli) -> anyhow::Result<Exit> {
             Ok(output::log_failure(&error))
         }
         exit => exit,
-    }
-}
-
-async fn dispatch(command: Command, connection: &Connection, out: &Output) -> anyhow::Result<Exit> {
-    let remote = || Remote::new(connection);
-    match command {
-        Command::Serve(args) => serve::run(args, out).await,
-        Command::Submit(args) => submit::run(args, &remote()?, out).await,
-        Command::Batch(args) => batch::run(args, &remote()?, out).await,
-        Command::Get(args) => get::run(args, &remote()?, out).await,
-        Command::List(args) => list::run(args, &remote()?, out).await,
-        Command::Watch(args) => watch::run(args, &remote()?, out).await,
-        Command::Wait(args) => wait::run(args, &remote()?, out).await,
-        Command::Cancel(args) => change::cancel(args, &remote()?, out).await,
-        Command::RunNow(args) => change::run_now(args, &remote()?, out).await,
-        Command::Delete(args) => change::delete(args, &remote()?, out).await,
-        Command::Retry(args) => change::retry(args, &remote()?, out).await,
-        Command::Result(args) => result::run(args, &remote()?, out).await,
-        Command::Input(args) => result::input(args, &remote()?, out).await,
-        Command::Events(args) => events::run(args, &remote()?, out).await,
-        Command::Worker(args) => worker::run(args, &remote()?, out).await,
-        Command::Workers(args) => standing::workers(args, &remote()?, out).await,
-        Command::Kinds(args) => standing::kinds(args, &remote()?, out).await,
-        Command::Top(args) => top::run(args, &remote()?, out).await,
-        Command::Key(args) => match key::run_alone(&args, out) {
-            Some(exit) => exit,
-            None => key::run(args, &remote()?, out).await,
-        },
-        Command::Webhook(args) => webhook::run(args, &remote()?, out).await,
-        Command::Share(args) => share::run(args, &remote()?, out).await,
-        Command::Limits(args) => limits::run(args, &remote()?, out).await,
-        Command::Store(args) => store::run(args, out).await,
-        Command::Doctor(args) => doctor::run(args, connection, out).await,
-        Command::Config(args) => config::run(args, out),
-        Command::Bench(args) => bench::run(args, connection, out).await,
-        Command::Demo(args) => demo::run(args).await,
-        Command::Completions(args) => completions::run(&args, out),
-        Command::Man(args) => man::run(&args, out),
     }
 }
 

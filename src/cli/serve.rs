@@ -16,6 +16,7 @@ use crate::relay;
 use crate::server::{
     Certificates, CertificatesError, Descriptors, DescriptorsError, Server, Stopped,
 };
+use crate::worker::Worker;
 use crate::worker::command::{Confinement, RetryOn};
 
 const EXAMPLES: &str = "\
@@ -140,40 +141,16 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let has_types = !config.types.descriptor_sets.is_empty();
     let handlers_share = host::handlers_share(config.stop.drain_timeout);
     let store = config.store.url.to_string();
-    if config.has_pages() && !config.relay.is_empty() {
-        tracing::warn!(
-            "pages and mounted APIs have one origin: a script that a mounted API serves can do what people who are \
-             signed in to the pages may do; give one of them a host name of its own, or set --pages off"
-        );
-    }
-    // An empty file becomes a new store.
-    let is_empty = |path: &PathBuf| std::fs::metadata(path).map_or(true, |found| found.len() == 0);
-    let is_new = matches!(&config.store.url, StoreUrl::Sqlite(path) if is_empty(path));
+    warn_of_shared_origin(&config);
+    let is_new = begins_store(&config.store.url);
     let server = tokio::select! {
         bound = Server::bind(config) => bound.map_err(not_started)?,
         // A signal ends a start that a large store delays.
         signal = signals.next() => return Ok(signal),
     };
-    let workers = handlers.workers(&server.local_client())?;
-    let relaying = server.relay().mounts().iter().map(|mounted| {
-        let mount = &mounted.mount;
-        tracing::info!(prefix = %mount.prefix, operation.kind = %mount.kind(), "relay");
-        relay::execute::worker(server.local_client(), mounted.clone(), handlers.max_result_bytes)
-    });
-    let workers = workers.into_iter().chain(relaying);
+    let workers = workers(&server, &handlers)?.into_iter();
     let workers = workers.map(|worker| worker.drain_timeout(handlers_share)).collect();
-    let version = env!("CARGO_PKG_VERSION");
-    let unfinished = server.outstanding();
-    let listening = server.urls().join(" ");
-    match is_new {
-        true => tracing::info!(
-            version,
-            store,
-            listening,
-            "created a new store, because there was none; if you expected operations, check --store"
-        ),
-        false => tracing::info!(version, store, listening, unfinished, "the store is open"),
-    }
+    log_opened(&server, &store, is_new);
     announce(&server, out)?;
     systemd::ready();
     let types = has_types.then(|| server.descriptors().clone());
@@ -194,6 +171,47 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
             }
             () = &mut reloading => {}
         }
+    }
+}
+
+fn warn_of_shared_origin(config: &ServeConfig) {
+    if config.has_pages() && !config.relay.is_empty() {
+        tracing::warn!(
+            "pages and mounted APIs have one origin: a script that a mounted API serves can do what people who are \
+             signed in to the pages may do; give one of them a host name of its own, or set --pages off"
+        );
+    }
+}
+
+/// Whether opening the store begins a new one: an empty file becomes one, too.
+fn begins_store(url: &StoreUrl) -> bool {
+    let is_empty = |path: &PathBuf| std::fs::metadata(path).map_or(true, |found| found.len() == 0);
+    matches!(url, StoreUrl::Sqlite(path) if is_empty(path))
+}
+
+/// The workers within the server: of handlers, and of relays.
+fn workers(server: &Server, handlers: &Handlers) -> anyhow::Result<Vec<Worker>> {
+    let mut workers = handlers.workers(&server.local_client())?;
+    workers.extend(server.relay().mounts().iter().map(|mounted| {
+        let mount = &mounted.mount;
+        tracing::info!(prefix = %mount.prefix, operation.kind = %mount.kind(), "relay");
+        relay::execute::worker(server.local_client(), mounted.clone(), handlers.max_result_bytes)
+    }));
+    Ok(workers)
+}
+
+fn log_opened(server: &Server, store: &str, is_new: bool) {
+    let version = env!("CARGO_PKG_VERSION");
+    let unfinished = server.outstanding();
+    let listening = server.urls().join(" ");
+    match is_new {
+        true => tracing::info!(
+            version,
+            store,
+            listening,
+            "created a new store, because there was none; if you expected operations, check --store"
+        ),
+        false => tracing::info!(version, store, listening, unfinished, "the store is open"),
     }
 }
 

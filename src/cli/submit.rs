@@ -7,11 +7,12 @@ use clap::builder::NonEmptyStringValueParser;
 use prost_types::Timestamp;
 use uuid::Uuid;
 
-use super::input::{self, Input};
+use super::follow::Follow;
+use super::input::{self, Input, Large};
 use super::output::{Output, Usage};
 use super::remote::Remote;
 use super::settings::SettingsArgs;
-use super::{Exit, change, completions, result, silence, wait, watch};
+use super::{Exit, completions, silence, watch};
 use crate::proto::v1::{Operation, SubmitRequest};
 use crate::time_text::{parse_duration, parse_time};
 
@@ -132,25 +133,47 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
         kind,
         ..Default::default()
     };
-    let to = format!("submit {}", request.kind);
-    if then.watch && !then.quiet && large.is_none() {
+    let follow = then.follow();
+    if follow.watch && !follow.quiet && large.is_none() {
+        let to = to(&request);
         let watch = remote.patient().submit_and_watch(request);
         return watch::to_its_end(watch, &to, remote, out).await;
     }
-    let key = request.idempotency_key.clone();
+    let operation = send(request, large, follow.waits(), remote, out).await?;
+    if !has_input && input::is_ignored_stdin() {
+        let kind = &operation.kind;
+        out.note(&format!("stdin was not read; `longrun submit {kind} -` reads it as the input"));
+    }
+    follow.run(&operation, remote, out).await
+}
+
+/// What failed if the submission did.
+fn to(request: &SubmitRequest) -> String {
+    format!("submit {}", request.kind)
+}
+
+/// Submits, with the large input if there is one. A command that waits anyway also waits for the server.
+async fn send(
+    request: SubmitRequest,
+    large: Option<Large>,
+    waits: bool,
+    remote: &Remote,
+    out: &Output,
+) -> anyhow::Result<Operation> {
+    let (to, key) = (to(&request), request.idempotency_key.clone());
     let submitted = match large {
         Some(large) => {
             let content_type = large.content_type.clone();
             remote.client.submit_stream(request, &content_type, large.into_stream(out)).await
         }
-        None if then.waits() => {
+        None if waits => {
             let client = remote.persistent();
             let note = |words: &str| out.note(words);
             silence::broken(remote, || None, note, client.submit(request)).await
         }
         None => remote.client.submit(request).await,
     };
-    let operation = submitted.map_err(|error| {
+    submitted.map_err(|error| {
         let failed = remote.failed(&error, &to);
         match error.is_transient() && error.was_reached() {
             true => failed.context(format!(
@@ -159,46 +182,12 @@ pub(super) async fn run(args: Args, remote: &Remote, out: &Output) -> anyhow::Re
             )),
             false => failed,
         }
-    })?;
-    if !has_input && input::is_ignored_stdin() {
-        let kind = &operation.kind;
-        out.note(&format!("stdin was not read; `longrun submit {kind} -` reads it as the input"));
-    }
-    then.follow(&operation, remote, out).await
+    })
 }
 
 impl Then {
-    fn waits(&self) -> bool {
-        self.wait.is_some() || self.watch || self.result
-    }
-
-    async fn follow(
-        &self,
-        operation: &Operation,
-        remote: &Remote,
-        out: &Output,
-    ) -> anyhow::Result<Exit> {
-        let name = &operation.name;
-        if self.quiet {
-            out.line(name)?;
-        } else if !self.waits() {
-            change::state_line(operation, out)?;
-            out.hint(&format!("`longrun watch {name}` follows it"));
-        }
-        if !self.waits() {
-            return Ok(Exit::Ok);
-        }
-        if self.watch && !self.quiet {
-            return watch::one(name, None, remote, out).await;
-        }
-        let waiting = remote.client.wait_on(operation, self.wait.flatten());
-        if self.result {
-            return result::after(name, waiting, remote, out).await;
-        }
-        match self.quiet {
-            true => wait::silently(name, waiting, remote, out).await,
-            false => wait::wait(name, waiting, remote, out).await,
-        }
+    fn follow(&self) -> Follow {
+        Follow { wait: self.wait, watch: self.watch, result: self.result, quiet: self.quiet }
     }
 }
 

@@ -6,11 +6,9 @@
 //!
 //! Read next: `watch` for how a watch resumes, `error` for the errors of failed calls.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, stream};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
@@ -19,8 +17,7 @@ use tonic::{Code, Response, Status};
 use self::channel::Headers;
 use crate::proto::v1::operations_client::OperationsClient;
 use crate::proto::v1::{
-    CancelOperationRequest, DeleteOperationRequest, Event, GetOperationRequest, ListEventsRequest,
-    ListEventsResponse, ListOperationsRequest, ListOperationsResponse, Operation, OperationView,
+    CancelOperationRequest, DeleteOperationRequest, GetOperationRequest, Operation, OperationView,
     RetryOperationRequest, RunOperationRequest, WatchOperationRequest, WatchOperationsRequest,
 };
 
@@ -31,6 +28,7 @@ mod channel;
 mod error;
 mod keys;
 mod limits;
+mod pages;
 mod patience;
 #[cfg(feature = "server")]
 mod probe;
@@ -187,29 +185,6 @@ impl Client {
         WatchAll::new(self.clone(), request)
     }
 
-    /// One page of operations.
-    pub async fn list(
-        &self,
-        request: ListOperationsRequest,
-    ) -> Result<ListOperationsResponse, ClientError> {
-        self.unary(request, async |mut rpc, request| rpc.list_operations(request).await).await
-    }
-
-    /// All operations from `request`'s page on; each page is fetched when it is needed.
-    pub fn list_all(
-        &self,
-        request: ListOperationsRequest,
-    ) -> impl Stream<Item = Result<Operation, ClientError>> + Send + use<> {
-        let client = self.clone();
-        pages(request.page_token.clone(), move |page_token| {
-            let (client, request) = (client.clone(), request.clone());
-            async move {
-                let page = client.list(ListOperationsRequest { page_token, ..request }).await?;
-                Ok((page.operations, page.next_page_token))
-            }
-        })
-    }
-
     /// Starts a deferred operation as soon as a worker has room.
     pub async fn run_now(&self, name: &str) -> Result<Operation, ClientError> {
         let request = RunOperationRequest { name: name.to_owned() };
@@ -236,30 +211,6 @@ impl Client {
     ) -> Result<Operation, ClientError> {
         fill_key(&mut request.idempotency_key);
         self.unary(request, async |mut rpc, request| rpc.retry_operation(request).await).await
-    }
-
-    /// One page of an operation's history.
-    pub async fn events(
-        &self,
-        request: ListEventsRequest,
-    ) -> Result<ListEventsResponse, ClientError> {
-        self.unary(request, async |mut rpc, request| rpc.list_events(request).await).await
-    }
-
-    /// An operation's whole history; each page is fetched when it is needed.
-    pub fn events_all(
-        &self,
-        name: &str,
-    ) -> impl Stream<Item = Result<Event, ClientError>> + Send + use<> {
-        let (client, name) = (self.clone(), name.to_owned());
-        pages(String::new(), move |page_token| {
-            let (client, name) = (client.clone(), name.clone());
-            async move {
-                let request = ListEventsRequest { name, page_size: 0, page_token };
-                let page = client.events(request).await?;
-                Ok((page.events, page.next_page_token))
-            }
-        })
     }
 
     /// Reads a done operation's result into memory, whatever its size.
@@ -324,33 +275,10 @@ impl Client {
     }
 }
 
-/// The items of all pages, from the page of `first_token` on.
-fn pages<T, F>(
-    first_token: String,
-    fetch: impl Fn(String) -> F + Send,
-) -> impl Stream<Item = Result<T, ClientError>> + Send
-where
-    T: Send,
-    F: Future<Output = Result<(Vec<T>, String), ClientError>> + Send,
-{
-    let begin = (Vec::new().into_iter(), Some(first_token), fetch);
-    stream::try_unfold(begin, |(mut items, mut token, fetch)| async move {
-        loop {
-            if let Some(item) = items.next() {
-                return Ok(Some((item, (items, token, fetch))));
-            }
-            let Some(page_token) = token else { return Ok(None) };
-            let (page, next) = fetch(page_token).await?;
-            items = page.into_iter();
-            token = Some(next).filter(|next| !next.is_empty());
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::v1::SubmitRequest;
+    use crate::proto::v1::{ListOperationsRequest, SubmitRequest};
 
     #[tokio::test]
     async fn calls_can_be_spawned_and_give_up_on_a_service_that_is_not_there() {

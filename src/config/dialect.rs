@@ -110,18 +110,7 @@ pub(super) fn mounts(
 impl Mount {
     fn of(at: usize, table: MountTable, files: Files<'_>) -> Result<Self, Refused> {
         let (default_name, dialect) = dialect(at, table.built_in, table.file, files)?;
-        let name = match table.name {
-            Some(name) => {
-                let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-                let text = name.as_ref();
-                if !(1..=100).contains(&text.len()) || !text.bytes().all(plain) {
-                    let rule = "name must be letters, digits, '-', '_' or '.', at most 100";
-                    return Err((name.span().start, rule.to_owned()));
-                }
-                name.into_inner()
-            }
-            None => default_name,
-        };
+        let name = name(table.name)?.unwrap_or(default_name);
         let site = site(&table.prefix, &dialect)?;
         let submit = table.submit.into_iter().map(|submit| Submit::of(submit, &site.prefix));
         let submit = submit.collect::<Result<Vec<_>, _>>()?;
@@ -134,49 +123,19 @@ impl Mount {
             let rule = "relay is for dialects with a [trigger], which this one does not have";
             return Err((at, rule.to_owned()));
         }
-        let credentials = match table.credentials {
-            Some(name) => HeaderName::try_from(name.as_ref().as_str()).map_err(|_| {
-                (name.span().start, "credentials must be a header field's name".to_owned())
-            })?,
-            None => http::header::AUTHORIZATION,
-        };
-        let tenant = match table.tenant {
-            Some(name) => Some(
-                TenantId::parse(name.as_ref())
-                    .map_err(|rule| (name.span().start, format!("tenant {rule}")))?,
-            ),
-            None => None,
-        };
-        let capacity = match table.capacity {
-            Some(given) if *given.as_ref() == 0 => {
-                return Err((given.span().start, "capacity must be at least 1".to_owned()));
-            }
-            given => given.map(Spanned::into_inner).or(dialect.limits.capacity),
-        };
-        let queue_timeout = duration("queue_timeout", table.queue_timeout)?;
-        let queue_timeout = queue_timeout.or(dialect.limits.queue_timeout);
-        let wait = duration("wait", table.wait)?;
-        let is_shared = match table.share {
-            None => false,
-            Some(share) if share.as_ref() == "anyone" && dialect.has_owners => true,
-            Some(share) => {
-                let rule = "share must be \"anyone\", for a dialect with owner = \"credentials\"";
-                return Err((share.span().start, rule.to_owned()));
-            }
-        };
-        let dialect = Arc::new(dialect);
+        let limits = &dialect.limits;
         let mount = Self {
             name,
             site,
-            dialect,
             relay,
             submit,
-            is_shared,
-            wait,
-            credentials,
-            tenant,
-            capacity,
-            queue_timeout,
+            credentials: credentials(table.credentials)?,
+            tenant: tenant(table.tenant)?,
+            capacity: capacity(table.capacity)?.or(limits.capacity),
+            queue_timeout: duration("queue_timeout", table.queue_timeout)?.or(limits.queue_timeout),
+            wait: duration("wait", table.wait)?,
+            is_shared: is_shared(table.share, &dialect)?,
+            dialect: Arc::new(dialect),
         };
         mount.check_places().map_err(|rule| (at, rule))?;
         Ok(mount)
@@ -210,49 +169,52 @@ impl Mount {
         self.site.routes.iter().chain(self.submit.iter().map(|submit| &submit.path))
     }
 
-    /// Refuses paths that other mounts or relays use already.
+    /// Refuses names and paths that are given twice, or that other mounts or relays use already.
     fn beside(&self, relays: &[relay::Mount], earlier: &[Self]) -> Result<(), String> {
-        let own_relay = match &self.relay {
-            Some(name) => match relays.iter().find(|relay| relay.name == *name) {
-                Some(relay) => Some(relay),
-                None => {
-                    let near = near::question(name, relays.iter().map(|it| it.name.as_str()));
-                    return Err(format!("there is no [[relay]] with the name {name}{near}"));
-                }
-            },
-            None => None,
-        };
-        for mount in earlier {
-            if mount.name == self.name {
-                return Err(format!("the name {} is given twice", self.name));
-            }
+        if let Some(name) = &self.relay
+            && !relays.iter().any(|relay| relay.name == *name)
+        {
+            let near = near::question(name, relays.iter().map(|it| it.name.as_str()));
+            return Err(format!("there is no [[relay]] with the name {name}{near}"));
         }
-        let own = OWN.into_iter().filter_map(Pattern::parse).collect::<Vec<_>>();
+        if earlier.iter().any(|mount| mount.name == self.name) {
+            return Err(format!("the name {} is given twice", self.name));
+        }
         for path in self.paths() {
-            let first = path.first();
-            let is_name = |name: &&str| first.is_some_and(|first| first.starts_with(*name));
-            if first.is_none()
-                || own.iter().any(|own| path.lies_under(own))
-                || OWN_NAMES.iter().any(is_name)
-            {
-                return Err(format!("the path {path} is, or could be, this server's own"));
-            }
-            for mount in earlier {
-                if let Some(other) = mount.paths().find(|other| other.meets(path)) {
-                    return Err(format!("the path {path} could be {other} of {}", mount.name));
-                }
-            }
-            for relay in relays.iter().filter(|it| own_relay.is_none_or(|own| own.name != it.name))
-            {
-                let is_under = Pattern::parse(&relay.prefix).is_some_and(|it| path.lies_under(&it));
-                if is_under {
-                    let (prefix, name) = (&relay.prefix, &relay.name);
-                    return Err(format!("the path {path} is under {prefix}/ of the relay {name}"));
-                }
+            self.path_beside(path, relays, earlier)?;
+        }
+        self.each_once()
+    }
+
+    fn path_beside(
+        &self,
+        path: &Pattern,
+        relays: &[relay::Mount],
+        earlier: &[Self],
+    ) -> Result<(), String> {
+        if is_own(path) {
+            return Err(format!("the path {path} is, or could be, this server's own"));
+        }
+        for mount in earlier {
+            if let Some(other) = mount.paths().find(|other| other.meets(path)) {
+                return Err(format!("the path {path} could be {other} of {}", mount.name));
             }
         }
-        let submit = self.submit.iter();
-        for (at, submit) in submit.enumerate() {
+        let is_above = |relay: &&relay::Mount| {
+            Pattern::parse(&relay.prefix).is_some_and(|prefix| path.lies_under(&prefix))
+        };
+        let others = relays.iter().filter(|relay| self.relay.as_ref() != Some(&relay.name));
+        match others.into_iter().find(is_above) {
+            Some(relay::Mount { prefix, name, .. }) => {
+                Err(format!("the path {path} is under {prefix}/ of the relay {name}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a path for submissions that is also one of a route, or of other submissions.
+    fn each_once(&self) -> Result<(), String> {
+        for (at, submit) in self.submit.iter().enumerate() {
             let routes = self.dialect.routes.iter().map(|route| &route.method);
             let routes = routes.zip(&self.site.routes);
             let others = self.submit.iter().take(at).map(|other| (&other.method, &other.path));
@@ -264,6 +226,57 @@ impl Mount {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the path is, or could be, this server's own.
+fn is_own(path: &Pattern) -> bool {
+    let first = path.first();
+    let is_name = |name: &&str| first.is_some_and(|first| first.starts_with(*name));
+    let mut own = OWN.into_iter().filter_map(Pattern::parse);
+    first.is_none() || own.any(|own| path.lies_under(&own)) || OWN_NAMES.iter().any(is_name)
+}
+
+fn name(given: Option<Spanned<String>>) -> Result<Option<String>, Refused> {
+    let Some(name) = given else { return Ok(None) };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let text = name.as_ref();
+    if !(1..=100).contains(&text.len()) || !text.bytes().all(plain) {
+        let rule = "name must be letters, digits, '-', '_' or '.', at most 100";
+        return Err((name.span().start, rule.to_owned()));
+    }
+    Ok(Some(name.into_inner()))
+}
+
+fn is_shared(given: Option<Spanned<String>>, dialect: &Dialect) -> Result<bool, Refused> {
+    match given {
+        None => Ok(false),
+        Some(share) if share.as_ref() == "anyone" && dialect.has_owners => Ok(true),
+        Some(share) => {
+            let rule = "share must be \"anyone\", for a dialect with owner = \"credentials\"";
+            Err((share.span().start, rule.to_owned()))
+        }
+    }
+}
+
+fn credentials(given: Option<Spanned<String>>) -> Result<HeaderName, Refused> {
+    let Some(name) = given else { return Ok(http::header::AUTHORIZATION) };
+    HeaderName::try_from(name.as_ref().as_str())
+        .map_err(|_| (name.span().start, "credentials must be a header field's name".to_owned()))
+}
+
+fn tenant(given: Option<Spanned<String>>) -> Result<Option<TenantId>, Refused> {
+    let Some(name) = given else { return Ok(None) };
+    let tenant = TenantId::parse(name.as_ref());
+    tenant.map(Some).map_err(|rule| (name.span().start, format!("tenant {rule}")))
+}
+
+fn capacity(given: Option<Spanned<u64>>) -> Result<Option<u64>, Refused> {
+    match given {
+        Some(given) if *given.as_ref() == 0 => {
+            Err((given.span().start, "capacity must be at least 1".to_owned()))
+        }
+        given => Ok(given.map(Spanned::into_inner)),
     }
 }
 

@@ -36,6 +36,7 @@ mod times;
 mod trial;
 mod variables;
 pub mod view;
+mod vocabulary;
 
 pub use answer::{About, Answered, Document};
 pub use error::FileError;

@@ -5,24 +5,18 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value};
+use minijinja::{Environment, ErrorKind, Value};
 
-use super::{json, near, scan, times};
-use crate::operation::filter::quoted;
+use super::{json, near, scan, vocabulary};
 
+mod environment;
 #[cfg(test)]
 mod tests;
 
-/// The maximum number of steps of one template.
-const FUEL: u64 = 1_000_000;
+use environment::MACROS;
+
 /// The maximum output of one template, in bytes.
 const MAX_BYTES: usize = 4 << 20;
-/// The maximum nesting of macros and blocks.
-const MAX_DEPTH: usize = 64;
-
-/// The name by which templates import the macros of their dialect.
-const MACROS: &str = "macros";
 
 /// The form of a template's output, which decides how values are escaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,41 +110,8 @@ pub(super) struct Templates {
 
 impl Default for Templates {
     fn default() -> Self {
-        let mut environment = Environment::new();
-        environment.set_auto_escape_callback(|name| match name.rsplit('.').next() {
-            Some("json") => AutoEscape::Json,
-            Some("html") => AutoEscape::Html,
-            _ => AutoEscape::None,
-        });
-        // `add` finds misspelt variables; anything else that is missing is none.
-        environment.set_undefined_behavior(UndefinedBehavior::Chainable);
-        json::install(&mut environment);
-        environment.set_fuel(Some(FUEL));
-        environment.set_recursion_limit(MAX_DEPTH);
-        // The author's text stays unchanged.
-        if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
-            environment.set_syntax(syntax);
-        }
-        // Macros escape values like the template that imports them.
-        environment.set_path_join_callback(|name, parent| {
-            match (name, parent.rsplit('.').next()) {
-                (MACROS, Some(extension)) => format!("{MACROS}.{extension}").into(),
-                _ => name.into(),
-            }
-        });
-        // Values are escaped without exception.
-        environment.remove_filter("safe");
-        environment.remove_global("debug");
-        environment
-            .add_filter("time", |value: &Value, pattern: &str| times::format(value, pattern));
-        environment.add_filter("quoted", |value: &Value| {
-            match value.is_none() || value.is_undefined() {
-                true => quoted(""),
-                false => quoted(&value.to_string()),
-            }
-        });
         let (variables, places) = (BTreeSet::new(), BTreeSet::new());
-        Self { environment, count: 0, variables, macros: None, places }
+        Self { environment: environment::new(), count: 0, variables, macros: None, places }
     }
 }
 
@@ -226,16 +187,16 @@ impl Templates {
             let macros = || self.macros.iter().flatten().map(String::as_str);
             let (what, is_known, near) = match role {
                 scan::Role::Filter => {
-                    let near = near::question(text, scan::FILTERS.iter().copied());
+                    let near = near::question(text, vocabulary::FILTERS.iter().copied());
                     ("filter", self.has(&format!("none | {text}")), near)
                 }
                 scan::Role::Test => {
-                    let near = near::question(text, scan::TESTS.iter().copied());
+                    let near = near::question(text, vocabulary::TESTS.iter().copied());
                     ("test", self.has(&format!("none is {text}")), near)
                 }
                 scan::Role::Tag => {
-                    let near = near::question(text, scan::TAGS.iter().copied());
-                    ("tag", scan::TAGS.contains(&text), near)
+                    let near = near::question(text, vocabulary::TAGS.iter().copied());
+                    ("tag", vocabulary::TAGS.contains(&text), near)
                 }
                 scan::Role::Template => {
                     let is_known = self.macros.is_some() && text == MACROS;

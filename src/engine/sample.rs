@@ -1,13 +1,12 @@
 //! Operations for unit tests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::operation::{
-    Command, Decision, Kind, NewOperation, Operation, OperationId, Settings, Submission, TenantId,
-    Timestamp, decide, transition,
+    Command, Decision, Kind, NewOperation, Operation, OperationId, Timestamp, decide, sample,
+    transition,
 };
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
@@ -20,21 +19,7 @@ pub(crate) fn id(number: u128) -> OperationId {
 
 /// An operation that was submitted at that time.
 pub(crate) fn operation(number: u128, submitted_at: Timestamp) -> Operation {
-    let submission = Submission {
-        id: id(number),
-        tenant: TenantId::default_tenant(),
-        kind: Kind::parse("a").expect("a kind"),
-        labels: BTreeMap::new(),
-        settings: Settings::default(),
-        created_at: submitted_at,
-        start_at: submitted_at,
-        idempotency: None,
-        retry_of: None,
-        parent: None,
-        trace: None,
-        callback: None,
-        input: None,
-    };
+    let submission = sample::submission(id(number), submitted_at);
     transition::submit(Arc::new(submission)).0
 }
 

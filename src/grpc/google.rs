@@ -9,9 +9,7 @@ use crate::proto::google::longrunning::{
     CancelOperationRequest, DeleteOperationRequest, GetOperationRequest, ListOperationsRequest,
     ListOperationsResponse, Operation, WaitOperationRequest,
 };
-use crate::service::keys::Whose;
-use crate::service::own_tenant;
-use crate::service::{Document, ListParameters, Service, ServiceError, View, Violations};
+use crate::service::{Document, Service, ServiceError, View, Violations};
 use crate::wire::{decode, google};
 
 /// The gRPC interface for Google's clients.
@@ -43,21 +41,8 @@ impl Operations for GoogleRpc {
         request: Request<ListOperationsRequest>,
     ) -> Result<Response<ListOperationsResponse>, Status> {
         let caller = caller(&request)?;
-        let request = request.into_inner();
-        let mut found = Violations::default();
-        found.take(google::check_list(&request));
-        let tenant = found.take(google::tenant("name", &request.name)).flatten();
-        let parameters = ListParameters {
-            whose: Whose::Own,
-            page_size: request.page_size,
-            page_token: &request.page_token,
-            filter: &request.filter,
-            order_by: "",
-            within: &[],
-        };
-        let asked = parameters.read(&caller, &mut found);
-        let asked = found.settle(asked).map_err(status)?;
-        own_tenant(&caller, tenant.as_ref()).map_err(status)?;
+        let asked = google::list(&caller, request.get_ref(), "name", Violations::default());
+        let asked = asked.map_err(status)?;
         let page = self.service.list(&caller, asked, View::Result, google::size).await;
         let page = page.map_err(status)?;
         Ok(reply(ListOperationsResponse {

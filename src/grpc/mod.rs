@@ -12,6 +12,7 @@ mod admin;
 mod gate;
 mod google;
 mod health;
+mod messages;
 mod operations;
 mod reflection;
 mod services;

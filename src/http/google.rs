@@ -9,13 +9,11 @@ use serde_json::{Value, json};
 use super::call::Call;
 use super::conditional::{self, Conditions, Found};
 use super::documents::{self, Answer};
-use super::operations::same_name;
+use super::operations::{deleted, same_name};
 use super::problem::{Problem, http_status};
 use crate::proto::google::longrunning;
 use crate::proto::json::to_value;
-use crate::service::keys::Whose;
-use crate::service::own_tenant;
-use crate::service::{Document, ListParameters, View, code_name};
+use crate::service::{Document, View, code_name};
 use crate::wire::google;
 
 /// `GET …/operations/{id}`: the operation with its result.
@@ -44,20 +42,8 @@ pub(super) async fn list(mut call: Call) -> Answer {
         page_token: call.query.take("page_token").unwrap_or_default(),
         return_partial_success: call.query.take_flag("return_partial_success").unwrap_or_default(),
     };
-    let mut found = call.finish_query();
-    found.take(google::check_list(&request));
-    let tenant = found.take(google::tenant("tenant", &request.name)).flatten();
-    let parameters = ListParameters {
-        whose: Whose::Own,
-        page_size: request.page_size,
-        page_token: &request.page_token,
-        filter: &request.filter,
-        order_by: "",
-        within: &[],
-    };
-    let asked = parameters.read(&call.caller, &mut found);
-    let asked = found.settle(asked)?;
-    own_tenant(&call.caller, tenant.as_ref())?;
+    let found = call.finish_query();
+    let asked = google::list(&call.caller, &request, "tenant", found)?;
     let page = call.service().list(&call.caller, asked, View::Result, google::size).await?;
     let operations = page.entries.iter().map(|document| operation(&call, document));
     let operations = operations.collect::<Result<Vec<_>, _>>()?;
@@ -79,12 +65,8 @@ pub(super) async fn cancel(mut call: Call, body: Body) -> Answer {
 }
 
 /// `DELETE …/operations/{id}`.
-pub(super) async fn delete(mut call: Call) -> Answer {
-    let (name, mut found) = call.finish_path();
-    let conditions = found.take(Conditions::of(&call.parts.headers));
-    let (name, conditions) = found.settle(name.zip(conditions))?;
-    conditional::require(&call, &name, conditions).await?;
-    call.service().delete(&call.caller, &name).await?;
+pub(super) async fn delete(call: Call) -> Answer {
+    deleted(call).await?;
     Ok(documents::json(StatusCode::OK, &json!({})))
 }
 

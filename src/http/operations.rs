@@ -7,6 +7,7 @@ use http::StatusCode;
 use super::call::Call;
 use super::conditional::{self, Conditions, Found};
 use super::documents::{self, Answer, page_of};
+use super::problem::Problem;
 use super::submission::{self, Face};
 use crate::proto::v1;
 use crate::service::{Document, ListParameters, OperationName, ServiceError, View};
@@ -141,11 +142,16 @@ pub(super) fn same_name(
 }
 
 /// `DELETE …/{id}`.
-pub(super) async fn delete(mut call: Call) -> Answer {
+pub(super) async fn delete(call: Call) -> Answer {
+    deleted(call).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Deletes the operation in the path, if it meets the request's conditions.
+pub(super) async fn deleted(mut call: Call) -> Result<(), Problem> {
     let (name, mut found) = call.finish_path();
     let conditions = found.take(Conditions::of(&call.parts.headers));
     let (name, conditions) = found.settle(name.zip(conditions))?;
     conditional::require(&call, &name, conditions).await?;
-    call.service().delete(&call.caller, &name).await?;
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(call.service().delete(&call.caller, &name).await?)
 }

@@ -29,6 +29,7 @@ pub mod batch;
 pub mod callback;
 pub(crate) mod closed_set;
 pub mod command;
+pub mod deadlines;
 mod digest;
 pub mod error;
 pub mod event;
@@ -45,6 +46,8 @@ pub mod query;
 pub mod report;
 pub mod retry;
 mod role;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod scope;
 pub mod secret;
 pub mod settings;

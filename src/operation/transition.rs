@@ -7,14 +7,13 @@
 use std::time::Duration;
 
 use super::command::{Command, CurrentAttempt, Decision, Rejection};
+use super::deadlines::Limit;
 use super::error::OperationError;
 use super::event::{Event, EventType};
 use super::id::{Attempt, Revision, SessionId, WorkerId};
 use super::payload::PayloadInfo;
 use super::report::{RecordedReport, ReportDigest, Reporter};
-use super::state::{
-    CancelRequest, Lease, Life, Limit, Operation, Outcome, Progress, State, Submission,
-};
+use super::state::{CancelRequest, Lease, Life, Operation, Outcome, Progress, State, Submission};
 use super::time::Timestamp;
 
 /// The number of attempts that an operation can release without a pause before the next one.

@@ -12,7 +12,7 @@ use super::tasks::Tasks;
 use crate::auth::jwt::{KeyReader, Tokens};
 use crate::auth::{self, Authenticator, ByCertificate, ByKey, KeyFile, Way};
 use crate::catalogue::Catalogue;
-use crate::config::ServeConfig;
+use crate::config::{CertificateCaller, ServeConfig};
 use crate::engine::Clock;
 use crate::files;
 use crate::operation::secret::Secret;
@@ -36,11 +36,7 @@ impl Callers {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let (tokens, token_keys) = Tokens::open(&config.tokens, Arc::clone(&clock)).await?.unzip();
-        let is_asked = config.must_callers_be_known();
-        let certificates = config.tls.callers.clone();
-        let open_address = config.open_address();
-        let config = &config.callers;
-        let secret = match config.secret_file.clone() {
+        let secret = match config.callers.secret_file.clone() {
             Some(path) => blocking(move || secret(&path)).await?,
             None => {
                 let made = ServerSecret::of_store(catalogue).await;
@@ -48,10 +44,10 @@ impl Callers {
             }
         };
         let keys = Keys::open(Arc::clone(store), catalogue, secret).await?;
-        if let Some(path) = config.bootstrap_key_file.clone() {
+        if let Some(path) = config.callers.bootstrap_key_file.clone() {
             bootstrap(&keys, &*clock, path).await?;
         }
-        let file = match config.key_file.clone() {
+        let file = match config.callers.key_file.clone() {
             Some(path) => {
                 let keys = keys.clone();
                 Some(blocking(move || Ok(KeyFile::open(path, keys)?)).await?)
@@ -59,36 +55,22 @@ impl Callers {
             None => None,
         };
         let has_some = keys.has_some(clock.now());
-        let authenticator = if is_asked {
-            let is_open = file.is_some() || tokens.is_some() || !certificates.is_empty();
-            if !has_some && !is_open {
+        let authenticator = if config.must_callers_be_known() {
+            let ways = ways(&keys, tokens, config.tls.callers.clone(), clock);
+            // Besides by the store's keys.
+            let has_others = file.is_some() || ways.len() > 1;
+            if !has_some && !has_others {
                 tracing::warn!(
                     "callers must have credentials, but there are none yet: --bootstrap-key-file makes a first key"
                 );
             }
-            let mut ways: Vec<Box<dyn Way>> =
-                vec![Box::new(ByKey::new(keys.clone(), Arc::clone(&clock)))];
-            ways.extend(tokens.map(|tokens| Box::new(tokens) as Box<dyn Way>));
-            if !certificates.is_empty() {
-                ways.push(Box::new(ByCertificate::new(certificates, clock)));
-            }
             let authenticator = Authenticator::by(ways);
-            match config.private_operations {
+            match config.callers.private_operations {
                 true => authenticator.privately(keys.secret().clone()),
                 false => authenticator,
             }
         } else {
-            if has_some {
-                tracing::warn!(
-                    "the store has API keys, but callers need none: set --auth required"
-                );
-            }
-            if let Some((flag, address)) = open_address {
-                tracing::warn!(
-                    "every caller that can connect to {flag} {address} may do everything, because of --insecure: \
-                     set --auth required"
-                );
-            }
+            warn_of_open_doors(config, has_some);
             Authenticator::open()
         };
         Ok(Self { keys, authenticator, file, token_keys })
@@ -103,6 +85,34 @@ impl Callers {
         if let Some(reader) = self.token_keys {
             tasks.spawn("reader of keys", reader.run(stop.clone()));
         }
+    }
+}
+
+/// The ways to identify callers, in their order.
+fn ways(
+    keys: &Keys,
+    tokens: Option<Tokens>,
+    certificates: Vec<CertificateCaller>,
+    clock: Arc<dyn Clock>,
+) -> Vec<Box<dyn Way>> {
+    let mut ways: Vec<Box<dyn Way>> = vec![Box::new(ByKey::new(keys.clone(), Arc::clone(&clock)))];
+    ways.extend(tokens.map(|tokens| Box::new(tokens) as Box<dyn Way>));
+    if !certificates.is_empty() {
+        ways.push(Box::new(ByCertificate::new(certificates, clock)));
+    }
+    ways
+}
+
+/// Warns if callers need no credentials where they probably should.
+fn warn_of_open_doors(config: &ServeConfig, has_keys: bool) {
+    if has_keys {
+        tracing::warn!("the store has API keys, but callers need none: set --auth required");
+    }
+    if let Some((flag, address)) = config.open_address() {
+        tracing::warn!(
+            "every caller that can connect to {flag} {address} may do everything, because of --insecure: \
+             set --auth required"
+        );
     }
 }
 

@@ -27,7 +27,7 @@ use super::places::Place;
 use super::resets::{Call, ResetBudget};
 use super::{CONNECTION_WINDOW_BYTES, MAX_CONCURRENT_STREAMS, STREAM_WINDOW_BYTES};
 use crate::metrics::{Metered, Meters};
-use crate::service::{AnswerRoom, ConnectionTenants};
+use crate::service::{AnswerRoom, ConnectionRoom, ConnectionTenants};
 
 // Long streams must outlive proxies, which cut connections after a minute of silence, and must notice dead peers.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(25);
@@ -114,34 +114,16 @@ impl Connections {
             origin.insert(Arc::new(ConnectionTenants::default()));
         }
         let (resets, room) = (ResetBudget::new(), room.connection());
-        let (budget, share, seat) = (Arc::clone(&resets), Arc::clone(&room), place.clone());
-        let answer = move |mut request: Request<Incoming>| {
-            request.extensions_mut().extend(origin.clone());
-            let call = Call::new(&budget);
-            let (room, busy) = (share.call(), seat.as_ref().map(Place::call));
-            // Over HTTP/1 a cancelled call ends its connection, and the end of a body with known length is not polled.
-            let has_end = request.version() == Version::HTTP_2 && request.method() != Method::HEAD;
-            let is_let_in = seat.as_ref().is_none_or(|seat| !seat.is_for_health())
-                || HEALTH.contains(&request.uri().path());
-            let version = request.version();
-            let answering = is_let_in.then(|| front.answer(request));
-            async move {
-                let response = match answering {
-                    Some(answering) => room.answer(answering).await,
-                    None => full(version),
-                };
-                Ok::<_, Infallible>(
-                    response.map(|body| Answer::new(call.body(body, has_end), room, busy)),
-                )
-            }
-        };
+        let watched = (place.clone(), Arc::clone(&resets), Arc::clone(&room));
+        let answering = Answering { front, origin, place, resets, room };
         tasks.track_future(async move {
             let _open = open;
             let (io, outbox) = Gathering::new(io);
             let (io, opened) = Opening::new(io);
+            let (place, resets, room) = watched;
             let watched = Watched { place, resets, room, opened };
             let mut ending = Ending::new(watched, closing, header_timeout, idle_timeout);
-            let service = hyper::service::service_fn(answer);
+            let service = hyper::service::service_fn(move |request| answering.answer(request));
             let mut serving = pin!(builder.serve_connection(TokioIo::new(io), service));
             let mut ended = None;
             loop {
@@ -176,6 +158,39 @@ impl Connections {
     pub(super) async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+/// What answers the requests of one connection.
+struct Answering {
+    front: Arc<Front>,
+    origin: Extensions,
+    place: Option<Place>,
+    resets: Arc<ResetBudget>,
+    room: Arc<ConnectionRoom>,
+}
+
+impl Answering {
+    fn answer(
+        &self,
+        mut request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + Send + use<> {
+        request.extensions_mut().extend(self.origin.clone());
+        let call = Call::new(&self.resets);
+        let (room, busy) = (self.room.call(), self.place.as_ref().map(Place::call));
+        // Over HTTP/1 a cancelled call ends its connection, and the end of a body with known length is not polled.
+        let has_end = request.version() == Version::HTTP_2 && request.method() != Method::HEAD;
+        let is_let_in = self.place.as_ref().is_none_or(|place| !place.is_for_health())
+            || HEALTH.contains(&request.uri().path());
+        let version = request.version();
+        let answering = is_let_in.then(|| self.front.answer(request));
+        async move {
+            let response = match answering {
+                Some(answering) => room.answer(answering).await,
+                None => full(version),
+            };
+            Ok(response.map(|body| Answer::new(call.body(body, has_end), room, busy)))
+        }
     }
 }
 

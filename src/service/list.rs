@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use super::filling::Page;
 use super::keys::Whose;
 use super::operations::{named, own_tenant};
 use super::page::PageRequest;
-use super::{
-    Action, Budget, Caller, Document, OperationName, Service, ServiceError, View, Violations, room,
-};
+use super::{Action, Caller, Document, OperationName, Service, ServiceError, View, Violations};
 use crate::operation::filter::Filter;
 use crate::operation::{Operation, OperationId, Revision, Scope, Timestamp};
 use crate::store::{
@@ -107,15 +106,6 @@ impl HistoryRequest {
     }
 }
 
-/// A page.
-#[derive(Clone, Debug)]
-pub struct Page<T> {
-    /// The entries on the page.
-    pub entries: Vec<T>,
-    /// The token of the next page; empty on the last one.
-    pub next_page_token: String,
-}
-
 impl Service {
     /// A page of operations: as many as fit by `weigh`, their encoded size in bytes.
     pub async fn list(
@@ -141,13 +131,9 @@ impl Service {
             after: page.after.map(list_position),
             limit: 0,
         };
-        if !is_unsent {
-            room::take(self.limits.page_bytes, self.turns.take(&caller.tenant)).await?;
-        }
-        let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
+        let mut filling = self.begin_page(caller, page, is_unsent).await?;
         let mut others = None;
-        let more = 'full: loop {
-            let reading = budget.next_read(page.limit - entries.len());
+        while let Some(reading) = filling.next_read() {
             // One more row shows whether there is a next page.
             query.limit = reading + 1;
             let found = self.engine.list(query.clone()).await?;
@@ -160,27 +146,19 @@ impl Service {
             }
             for operation in found.into_iter().take(reading) {
                 let operation = if is_own { operation } else { operation.outline() };
-                let waiting =
-                    others.as_ref().and_then(|others| self.engine.waiting(&operation, others));
+                let others = others.as_ref();
+                let waiting = others.and_then(|others| self.engine.waiting(&operation, others));
                 let document = self.document(Arc::new(operation), view).await?;
                 let document = Document { waiting, ..document };
-                if !budget.take(weigh(&document)) {
-                    break 'full true;
-                }
                 query.after = Some(list_position(list_bytes(&document.operation)));
-                entries.push(document);
+                let bytes = weigh(&document);
+                if !filling.add(document, bytes) {
+                    break;
+                }
             }
-            if is_last || entries.len() >= page.limit {
-                break !is_last;
-            }
-        };
-        if !is_unsent {
-            room::keep(budget.used());
+            filling.added(is_last);
         }
-        let last = entries.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| page.token(list_bytes(&last.operation))).unwrap_or_default();
-        Ok(Page { entries, next_page_token })
+        Ok(filling.end(|last| list_bytes(&last.operation)))
     }
 
     /// A page of an operation's history, oldest first: as many entries as fit by `weigh`, their encoded size in bytes.
@@ -193,12 +171,8 @@ impl Service {
         let HistoryRequest { name, page, is_unsent } = request;
         let operation = self.find(caller, &name).await?;
         let mut after = page.after.map(history_position);
-        if !is_unsent {
-            room::take(self.limits.page_bytes, self.turns.take(&caller.tenant)).await?;
-        }
-        let (mut entries, mut budget) = (Vec::new(), Budget::new(self.limits.page_bytes));
-        let more = 'full: loop {
-            let reading = budget.next_read(page.limit - entries.len());
+        let mut filling = self.begin_page(caller, page, is_unsent).await?;
+        while let Some(reading) = filling.next_read() {
             let query = HistoryQuery {
                 id: operation.id(),
                 after: after.unwrap_or_default(),
@@ -209,23 +183,15 @@ impl Service {
             let found = found.map_err(|error| named(error, operation.id()))?;
             let is_last = found.len() <= reading;
             for entry in found.into_iter().take(reading) {
-                if !budget.take(weigh(&entry)) {
-                    break 'full true;
-                }
                 after = Some(entry.position());
-                entries.push(entry);
+                let bytes = weigh(&entry);
+                if !filling.add(entry, bytes) {
+                    break;
+                }
             }
-            if is_last || entries.len() >= page.limit {
-                break !is_last;
-            }
-        };
-        if !is_unsent {
-            room::keep(budget.used());
+            filling.added(is_last);
         }
-        let last = entries.last().filter(|_| more);
-        let next_page_token =
-            last.map(|last| page.token(history_bytes(last.position()))).unwrap_or_default();
-        Ok(Page { entries, next_page_token })
+        Ok(filling.end(|last| history_bytes(last.position())))
     }
 }
 

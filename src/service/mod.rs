@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 use tokio_util::sync::CancellationToken;
 use turns::Turns;
 
@@ -29,8 +29,11 @@ mod budget;
 mod caller;
 mod children;
 pub mod error;
+mod feed;
+mod filling;
 mod identity;
 pub mod keys;
+mod lifetime;
 mod limit_use;
 mod list;
 pub mod metrics;
@@ -45,7 +48,6 @@ mod retry;
 mod room;
 pub mod shares;
 mod standing;
-mod streams;
 mod submissions;
 mod tenant_limits;
 mod turns;
@@ -53,6 +55,7 @@ mod uploads;
 mod usage;
 mod violations;
 mod wait;
+mod watch;
 pub mod webhooks;
 mod workers;
 
@@ -67,24 +70,24 @@ pub use batches::{ManySubmissions, ManySubmitted};
 pub use budget::Budget;
 pub use caller::Caller;
 pub use error::{Reason, ServiceError, Violation, echo};
+pub use feed::{FeedItem, FeedMessage, FeedStart, FeedStream};
+pub use filling::Page;
 pub use identity::{Identity, InProcess};
+pub use lifetime::{Lifetime, Pause};
 pub use limit_use::LimitUse;
-pub use list::{HistoryRequest, ListParameters, ListRequest, Page, parse_filter};
+pub use list::{HistoryRequest, ListParameters, ListRequest, parse_filter};
 pub use operations::own_tenant;
 pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{ConnectionTenants, RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
 pub use standing::{KindRecord, MAX_LISTED, Percentiles, SystemFigures, WorkerRecord, WorkerState};
-pub use streams::{
-    FeedItem, FeedMessage, FeedStart, FeedStream, Lifetime, Pause, WatchMessage, WatchOptions,
-    WatchStream,
-};
 pub use submissions::Submitted;
 pub use tenant_limits::{LimitRecord, TenantLimits};
 pub use turns::Turn;
 pub use uploads::ResultUploads;
 pub use violations::Violations;
+pub use watch::{WatchMessage, WatchOptions, WatchStream};
 pub use workers::WorkerSession;
 
 /// An operation's name in a request.
@@ -318,7 +321,7 @@ impl Service {
     }
 
     /// Watches whether the store accepts writes.
-    pub fn store_health(&self) -> watch::Receiver<StoreHealth> {
+    pub fn store_health(&self) -> Receiver<StoreHealth> {
         self.engine.store_health()
     }
 

@@ -21,11 +21,13 @@ mod copy;
 mod deliveries;
 mod leases;
 mod record;
+mod tally;
 mod verify;
 
 pub use backup::{BackedUp, back_up};
 pub use copy::{Copied, CopyOptions, copy};
-pub use verify::{Tally, Verified};
+pub use tally::Tally;
+pub use verify::Verified;
 
 /// A process silent for this long no longer counts as having the store open.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(20);

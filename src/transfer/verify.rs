@@ -1,4 +1,4 @@
-//! The comparison at the end: reads both sides again, counts them and sums them, record by record.
+//! The comparison at the end: reads both sides again, record by record.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, VecDeque};
@@ -6,12 +6,12 @@ use std::collections::{BTreeSet, VecDeque};
 use futures_util::future::try_join_all;
 
 use super::deliveries::{self, Unread};
-use super::record::{PAGE, Record, Sum, Sums, groups};
+use super::record::{PAGE, Record, Sums, groups};
+use super::tally::{Counting, Tally};
 use super::{Progress, Side, Stage, TransferError, Watcher, catalogue, payloads};
 use crate::objects::ObjectError;
 use crate::operation::{Operation, OperationId};
 use crate::service::webhooks::delivery_text;
-use crate::store::Tombstone;
 
 /// The maximum number of differences that are described; all are counted.
 const TOLD: usize = 10;
@@ -29,38 +29,6 @@ pub struct Verified {
     pub told: Vec<String>,
 }
 
-/// The sums of one side (SHA-256).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Operations.
-    pub operations: u64,
-    /// The sum of the operations.
-    pub operations_sum: [u8; 32],
-    /// The size of payloads in the store itself, in bytes.
-    pub payload_bytes: u64,
-    /// The sum of these payloads.
-    pub payloads_sum: [u8; 32],
-    /// Transitions and log lines.
-    pub history_entries: u64,
-    /// The sum of these entries.
-    pub history_sum: [u8; 32],
-    /// Tombstones.
-    pub tombstones: u64,
-    /// The sum of the tombstones.
-    pub tombstones_sum: [u8; 32],
-    /// Entries of the catalogue.
-    pub catalogue: u64,
-    /// The sum of these entries.
-    pub catalogue_sum: [u8; 32],
-    /// Deliveries of webhooks; for the source, with those of transitions that its server had not read.
-    pub deliveries: u64,
-    /// The sum of the deliveries.
-    pub deliveries_sum: [u8; 32],
-    /// Objects: for the source, those that are referred to; for the destination, those that were read and have the
-    /// SHA-256 recorded with the operation.
-    pub objects: u64,
-}
-
 impl Verified {
     /// Whether both sides are equal.
     pub fn is_same(&self) -> bool {
@@ -75,62 +43,6 @@ impl Verified {
         self.differences += 1;
         if self.told.len() < TOLD {
             self.told.push(what());
-        }
-    }
-}
-
-/// Sums being computed.
-#[derive(Default)]
-struct Counting {
-    tally: Tally,
-    operations: Sum,
-    payloads: Sum,
-    history: Sum,
-    tombstones: Sum,
-    catalogue: Sum,
-    deliveries: Sum,
-}
-
-impl Counting {
-    fn add(&mut self, sums: &Sums) {
-        self.tally.operations += 1;
-        self.operations.bytes(&sums.operation);
-        self.tally.payload_bytes += sums.payload_bytes;
-        self.payloads.bytes(&sums.payloads);
-        self.tally.history_entries += sums.history_entries;
-        self.history.bytes(&sums.history);
-    }
-
-    fn bury(&mut self, id: OperationId, tombstone: &Tombstone) {
-        self.tally.tombstones += 1;
-        self.tombstones.bytes(id.as_bytes());
-        self.tombstones.bytes(tombstone.tenant.as_str().as_bytes());
-        self.tombstones.bytes(&tombstone.purged_at.micros().to_be_bytes());
-        self.tombstones.bytes(&tombstone.forget_at.micros().to_be_bytes());
-    }
-
-    fn keep(&mut self, (space, name): &catalogue::Name, value: &[u8]) {
-        self.tally.catalogue += 1;
-        for part in [space.as_bytes(), name.as_bytes(), value] {
-            self.catalogue.bytes(&(part.len() as u64).to_be_bytes());
-            self.catalogue.bytes(part);
-        }
-    }
-
-    fn deliver(&mut self, sum: &[u8; 32]) {
-        self.tally.deliveries += 1;
-        self.deliveries.bytes(sum);
-    }
-
-    fn end(self) -> Tally {
-        Tally {
-            operations_sum: self.operations.end(),
-            payloads_sum: self.payloads.end(),
-            history_sum: self.history.end(),
-            tombstones_sum: self.tombstones.end(),
-            catalogue_sum: self.catalogue.end(),
-            deliveries_sum: self.deliveries.end(),
-            ..self.tally
         }
     }
 }

@@ -8,9 +8,9 @@ use prost_types::Any;
 
 use super::time::encode_timestamp;
 use super::{children, json_value, settings, standing};
+use crate::operation::deadlines::Limit;
 use crate::operation::error::ErrorSource;
 use crate::operation::http::is_credential;
-use crate::operation::state::Limit;
 use crate::operation::{
     EventType, HttpEnvelope, HttpHeader, Life, Operation, OperationError, Outcome, Payload,
     PayloadForm, PayloadInfo, Progress, State, StateName, Submission, TraceContext, mark,

@@ -14,7 +14,10 @@ use crate::operation::{
 use crate::proto::google::longrunning::operation::Result as Ending;
 use crate::proto::google::{api, longrunning, rpc};
 use crate::proto::v1;
-use crate::service::{Document, Reason, ServiceError};
+use crate::service::keys::Whose;
+use crate::service::{
+    Caller, Document, ListParameters, ListRequest, Reason, ServiceError, Violations, own_tenant,
+};
 
 /// The largest response within an operation, in encoded bytes, because clients refuse messages over 4 MiB.
 pub const MAX_RESPONSE_BYTES: usize = 3 << 20;
@@ -140,9 +143,32 @@ pub fn refusal(error: &ServiceError) -> rpc::Status {
     rpc::Status { code: error.reason.grpc_code(), message: error.message.clone(), details }
 }
 
+/// Reads a request for a page of the caller's own list. `field` is where it names the tenant.
+pub fn list(
+    caller: &Caller,
+    request: &longrunning::ListOperationsRequest,
+    field: &str,
+    mut found: Violations,
+) -> Result<ListRequest, ServiceError> {
+    found.take(check_list(request));
+    let tenant = found.take(tenant(field, &request.name)).flatten();
+    let parameters = ListParameters {
+        whose: Whose::Own,
+        page_size: request.page_size,
+        page_token: &request.page_token,
+        filter: &request.filter,
+        order_by: "",
+        within: &[],
+    };
+    let asked = parameters.read(caller, &mut found);
+    let asked = found.settle(asked)?;
+    own_tenant(caller, tenant.as_ref())?;
+    Ok(asked)
+}
+
 /// The tenant of a list: `tenants/{tenant}`, with or without `/operations`. `None` (the caller's own) for an empty name
 /// and for `operations`.
-pub fn tenant(field: &str, name: &str) -> Result<Option<TenantId>, ServiceError> {
+fn tenant(field: &str, name: &str) -> Result<Option<TenantId>, ServiceError> {
     let tenant = match name.strip_prefix("tenants/") {
         Some(rest) => rest.strip_suffix("/operations").unwrap_or(rest),
         None if matches!(name, "" | "operations") => return Ok(None),
@@ -153,7 +179,7 @@ pub fn tenant(field: &str, name: &str) -> Result<Option<TenantId>, ServiceError>
 }
 
 /// Refuses options that a list does not support.
-pub fn check_list(request: &longrunning::ListOperationsRequest) -> Result<(), ServiceError> {
+fn check_list(request: &longrunning::ListOperationsRequest) -> Result<(), ServiceError> {
     if request.return_partial_success {
         let message = "return_partial_success must not be set: no list of this service is partial";
         return Err(ServiceError::new(Reason::Unsupported, message));

@@ -53,41 +53,10 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let Args { from, to, from_objects, to_objects } = args;
-    if from == to {
-        return Err(Usage(format!("FROM and TO are both {from}, and must differ, e.g. longrun store copy sqlite:longrun.db sqlite:copy.db")).into());
-    }
-    if let (Some(one), Some(other)) = (file(&from), file(&to))
-        && files::is_same(one, other)
-    {
-        return Err(Usage(format!("FROM {from} and TO {to} are the same file, and must differ, e.g. longrun store copy sqlite:longrun.db sqlite:copy.db")).into());
-    }
-    if let Some(path) = file(&from).filter(|path| !path.exists()) {
-        anyhow::bail!("there is no store {}", path.display());
-    }
+    check(&from, &to)?;
     let began = Instant::now();
-    let copied = interruptible(async {
-        let from = open(&from, from_objects.as_ref()).await?;
-        let to = match open(&to, to_objects.as_ref()).await {
-            Ok(to) => to,
-            Err(error) => {
-                from.store.close().await;
-                return Err(error);
-            }
-        };
-        let bar = Bar::new(out);
-        let options = CopyOptions {
-            lease_duration: Liveness::default().lease_duration,
-            retry_for: Webhooks::default().retry_for,
-            now: SystemClock.now(),
-        };
-        let watcher = |progress| bar.show(progress);
-        let copied = transfer::copy(&from, &to, options, &watcher).await;
-        from.store.close().await;
-        to.store.close().await;
-        copied.with_context(|| {
-            format!("failed to copy {from} to {to}", from = from.name, to = to.name)
-        })
-    });
+    let (source, target) = ((&from, from_objects.as_ref()), (&to, to_objects.as_ref()));
+    let copied = interruptible(copy(source, target, out));
     let copied = match copied.await? {
         Ok(copied) => copied?,
         Err(signal) => return Ok(signal),
@@ -112,6 +81,49 @@ pub(super) async fn run(args: Args, out: &Output) -> anyhow::Result<Exit> {
     let error = anyhow::anyhow!("{told}")
         .context(format!("{to} is not the same as {from}: {differences}; do not serve it",));
     Err(error)
+}
+
+/// Refuses a copy of a store onto itself, and of one that is not there.
+fn check(from: &StoreUrl, to: &StoreUrl) -> anyhow::Result<()> {
+    if from == to {
+        return Err(Usage(format!("FROM and TO are both {from}, and must differ, e.g. longrun store copy sqlite:longrun.db sqlite:copy.db")).into());
+    }
+    if let (Some(one), Some(other)) = (file(from), file(to))
+        && files::is_same(one, other)
+    {
+        return Err(Usage(format!("FROM {from} and TO {to} are the same file, and must differ, e.g. longrun store copy sqlite:longrun.db sqlite:copy.db")).into());
+    }
+    if let Some(path) = file(from).filter(|path| !path.exists()) {
+        anyhow::bail!("there is no store {}", path.display());
+    }
+    Ok(())
+}
+
+/// Copies between the stores with these places of objects, and closes both.
+async fn copy(
+    (from, from_objects): (&StoreUrl, Option<&String>),
+    (to, to_objects): (&StoreUrl, Option<&String>),
+    out: &Output,
+) -> anyhow::Result<Copied> {
+    let from = open(from, from_objects).await?;
+    let to = match open(to, to_objects).await {
+        Ok(to) => to,
+        Err(error) => {
+            from.store.close().await;
+            return Err(error);
+        }
+    };
+    let bar = Bar::new(out);
+    let options = CopyOptions {
+        lease_duration: Liveness::default().lease_duration,
+        retry_for: Webhooks::default().retry_for,
+        now: SystemClock.now(),
+    };
+    let watcher = |progress| bar.show(progress);
+    let copied = transfer::copy(&from, &to, options, &watcher).await;
+    from.store.close().await;
+    to.store.close().await;
+    copied.with_context(|| format!("failed to copy {} to {}", from.name, to.name))
 }
 
 async fn open(url: &StoreUrl, objects: Option<&String>) -> anyhow::Result<Side> {

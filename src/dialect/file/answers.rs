@@ -1,5 +1,6 @@
 //! Answers and templates of a dialect's file, each with its place.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -83,39 +84,8 @@ impl Reader<'_> {
             return Ok(None);
         }
         let shared = Arc::clone(&self.events);
-        let source = match &table.events {
-            None => &table.event,
-            Some(name) if table.event.is_empty() => match shared.get(name.as_ref()) {
-                Some(tables) => tables,
-                None => {
-                    let near = near::question(name.as_ref(), shared.keys().map(String::as_str));
-                    let rule = format!("there is no [[events.{}]]{near}", name.as_ref());
-                    return self.wrong(name.span().start, rule);
-                }
-            },
-            Some(_) => return self.wrong(at, "an answer must have either events or event"),
-        };
-        if source.is_empty() {
-            return self
-                .wrong(at, "resume and closing are for answers with events, or [[event]] tables");
-        }
-        match kind {
-            // A problem is a response to a refused request, or an event if a stream fails.
-            Kind::Problem if table.resume.is_none() && table.closing.is_none() => {}
-            Kind::Problem => {
-                return self.wrong(at, "a problem must have neither resume nor closing");
-            }
-            Kind::Submission | Kind::Route(Some(Action::Read)) => {
-                if table.body.is_some() || table.content_type.is_some() {
-                    let rule = "an answer must have either body and content_type, or event";
-                    return self.wrong(at, rule);
-                }
-            }
-            Kind::Route(_) => {
-                let rule = "event is for submissions, problems, and routes that read an operation";
-                return self.wrong(at, rule);
-            }
-        }
+        let source = self.source(at, table, &shared)?;
+        self.check_place(at, table, kind)?;
         let known = |variable: &str| variables::or_of_events(variable, known(variable));
         let mut tables = Vec::new();
         for event in source {
@@ -132,6 +102,52 @@ impl Reader<'_> {
         let closing = closing.map(|it| self.template(Form::Text, it, &known)).transpose()?;
         let resume = table.resume.as_ref().map(|name| name.as_ref().clone());
         Ok(Some(Arc::new(Events { tables, resume, closing })))
+    }
+
+    /// The tables of the answer's events: its own, or shared ones.
+    fn source<'a>(
+        &self,
+        at: usize,
+        table: &'a AnswerTable,
+        shared: &'a BTreeMap<String, Vec<Spanned<EventTable>>>,
+    ) -> Result<&'a [Spanned<EventTable>], FileError> {
+        let source = match &table.events {
+            None => &table.event,
+            Some(name) if table.event.is_empty() => match shared.get(name.as_ref()) {
+                Some(tables) => tables,
+                None => {
+                    let near = near::question(name.as_ref(), shared.keys().map(String::as_str));
+                    let rule = format!("there is no [[events.{}]]{near}", name.as_ref());
+                    return self.wrong(name.span().start, rule);
+                }
+            },
+            Some(_) => return self.wrong(at, "an answer must have either events or event"),
+        };
+        if source.is_empty() {
+            return self
+                .wrong(at, "resume and closing are for answers with events, or [[event]] tables");
+        }
+        Ok(source)
+    }
+
+    /// Refuses events in an answer that cannot be a stream.
+    fn check_place(&self, at: usize, table: &AnswerTable, kind: Kind) -> Result<(), FileError> {
+        match kind {
+            // A problem is a response to a refused request, or an event if a stream fails.
+            Kind::Problem if table.resume.is_none() && table.closing.is_none() => Ok(()),
+            Kind::Problem => self.wrong(at, "a problem must have neither resume nor closing"),
+            Kind::Submission | Kind::Route(Some(Action::Read)) => {
+                if table.body.is_some() || table.content_type.is_some() {
+                    let rule = "an answer must have either body and content_type, or event";
+                    return self.wrong(at, rule);
+                }
+                Ok(())
+            }
+            Kind::Route(_) => {
+                let rule = "event is for submissions, problems, and routes that read an operation";
+                self.wrong(at, rule)
+            }
+        }
     }
 
     fn status(

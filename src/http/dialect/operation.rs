@@ -69,37 +69,48 @@ pub(super) async fn answer(
             act(&call, visit, action, name, document, view).await?
         }
     };
+    respond(&call, visit, route, action, acted).await
+}
+
+/// The response about the operation as it is after the action.
+async fn respond(
+    call: &Call,
+    visit: &Visit<'_>,
+    route: &Route,
+    action: Action,
+    acted: Acted,
+) -> Answer {
     let Acted { name, found: Found { document, verdict }, dismissed } = acted;
     let document = with_request(call.service(), document, route.needs).await?;
-    let mut subject = subject(&call, &name, &document, route.needs).await?;
+    let mut subject = subject(call, &name, &document, route.needs).await?;
     subject.dismissed = dismissed;
-    let answered = visit.answer(&call, route, About::Operation(&subject))?;
+    let answered = visit.answer(call, route, About::Operation(&subject))?;
     let mut response = match answered {
         Answered::Replay => {
             if action == Action::Read {
                 let verdict =
-                    conditional::judge(&call, &Validators::of_result(&document.operation))?;
-                if let Some(response) = result::instead(&call, verdict, &document.operation)? {
+                    conditional::judge(call, &Validators::of_result(&document.operation))?;
+                if let Some(response) = result::instead(call, verdict, &document.operation)? {
                     return Ok(response);
                 }
             }
-            replay(&call, visit, &name, &document).await?
+            replay(call, visit, &name, &document).await?
         }
         Answered::Events(head, told) => {
-            return events::answer(&call, visit, told, head, document).await;
+            return events::answer(call, visit, told, head, document).await;
         }
         Answered::Document(rendered) => {
             let mut response = visit::response(rendered, StatusCode::OK)?;
             // Conditions apply only to successes.
             if !route.needs.history
                 && response.status().is_success()
-                && let Some(response) = verdict.instead(&call, &document.operation)?
+                && let Some(response) = verdict.instead(call, &document.operation)?
             {
                 return Ok(response);
             }
             if matches!(action, Action::Read | Action::Retry) {
                 visit::keep(&mut response, |response| {
-                    documents::about(response, &call, &document.operation);
+                    documents::about(response, call, &document.operation);
                     // An operation's entity tag does not cover its log lines.
                     if route.needs.history {
                         response.headers_mut().remove(ETAG);
@@ -110,7 +121,7 @@ pub(super) async fn answer(
         }
     };
     if action == Action::Read {
-        conditional::of_request(&mut response, &call);
+        conditional::of_request(&mut response, call);
     }
     Ok(response)
 }

@@ -91,31 +91,28 @@ fn in_path() -> Parameters {
 }
 
 fn in_query() -> Parameters {
-    let wait = format!(
-        "How long to hold the request until the operation is done; more than {0} s is taken as {0} s.",
-        MAX_WAIT.as_secs()
-    );
-    let wait_for_attempt = format!(
-        "How long to hold the request until an attempt can start; more than {0} s is taken as {0} s.",
-        MAX_WAIT.as_secs()
-    );
+    let all = [of_attempts(), of_lists(), of_choices(), of_streams(), of_submissions()];
+    all.into_iter().flatten().chain(of_settings()).collect()
+}
+
+/// Parameters of waits, and of attempts over HTTP.
+fn of_attempts() -> Parameters {
+    let until = |event: &str| {
+        let most = MAX_WAIT.as_secs();
+        format!(
+            "How long to hold the request until {event}; more than {most} s is taken as {most} s."
+        )
+    };
+    let (wait, wait_for_attempt) = (until("the operation is done"), until("an attempt can start"));
     let lease = "How long the attempt's lease lasts without a renewal, from 1 s to 7 days; by default as long as the \
                  leases of streams.";
     let request_id = "The request's name, e.g. a UUID. The same request returns the attempt that it acquired before, while that goes on.";
     let printable = || pattern("^[ -~]{1,255}$");
-    let mut worker_id = printable();
-    worker_id["default"] = "http".into();
     let code = json!({"type": "string", "minLength": 1, "maxLength": 128, "default": "FAILED"});
-    let mut order = pattern(ORDER);
-    order["default"] = "create_time desc".into();
-    let labels = json!({"type": "array", "items": pattern(LABEL), "maxItems": 64});
-    let view = json!({"type": "string", "enum": ["BASIC", "RESULT", "FULL"]});
-    let filter = json!({"type": "string", "maxLength": 4096});
-    let time = json!({"type": "string", "format": "date-time"});
     let table = [
         ("wait", wait.as_str(), pattern(DURATION)),
         ("wait.attempt", wait_for_attempt.as_str(), pattern(DURATION)),
-        ("worker_id", "The worker's own name.", worker_id),
+        ("worker_id", "The worker's own name.", or(printable(), "http")),
         ("lease_duration", lease, pattern(DURATION)),
         ("request_id", request_id, printable()),
         ("code", "The code of the error, if the body is text.", code),
@@ -125,15 +122,31 @@ fn in_query() -> Parameters {
             "The wait before the next attempt, if the body is text; at most 24 h.",
             pattern(DURATION),
         ),
+    ];
+    parameters("query", &table)
+}
+
+/// Parameters of operations and lists: what of each to show, which, in what order, how many.
+fn of_lists() -> Parameters {
+    let view = json!({"type": "string", "enum": ["BASIC", "RESULT", "FULL"]});
+    let filter = json!({"type": "string", "maxLength": 4096});
+    let table = [
         ("view", "How much of its payloads an operation includes.", view),
         ("filter", "A filter (AIP-160), as in `ListOperationsRequest.filter`.", filter),
-        ("order_by", "The order of the list.", order),
+        ("order_by", "The order of the list.", or(pattern(ORDER), "create_time desc")),
         ("page_size", "The most entries on a page; 0 for the default.", number(i32::MAX)),
         (
             "return_partial_success",
             "Must not be true: this server returns no partial lists.",
             json!({"const": false}),
         ),
+    ];
+    parameters("query", &table)
+}
+
+/// Parameters that choose among a tenant's things.
+fn of_choices() -> Parameters {
+    let table = [
         (
             "tenant.keys",
             "The tenant; the caller's own if unset, `-` for all tenants.",
@@ -169,12 +182,18 @@ fn in_query() -> Parameters {
         (
             "tenant.kind",
             "The tenant; the caller's own if unset, `-` for all tenants.",
-            pattern("^([a-z][a-z0-9-]{0,62}|-)?$"),
+            pattern(TENANT_OR_ALL),
         ),
         ("kind.limit", "The limit's kind, if it has one.", pattern(KIND_OR_ALL)),
         ("label.limit", "The limit's label, if it has one.", pattern(LABEL_KEY_OR_NONE)),
         ("kind.workers", "Only workers that serve this kind; all if unset.", pattern(KIND_OR_ALL)),
         ("page_token", "The `nextPageToken` of the previous page.", text()),
+    ];
+    parameters("query", &table)
+}
+
+fn of_streams() -> Parameters {
+    let table = [
         ("include_progress", "For a stream: whether to send progress as well.", flag(true)),
         ("skip_current", "Leaves out operations that match already.", flag(false)),
         (
@@ -187,6 +206,14 @@ fn in_query() -> Parameters {
             "The id of the last event that the client has seen: the stream continues after it, or begins with `reset`.",
             text(),
         ),
+    ];
+    parameters("query", &table)
+}
+
+fn of_submissions() -> Parameters {
+    let labels = json!({"type": "array", "items": pattern(LABEL), "maxItems": 64});
+    let time = json!({"type": "string", "format": "date-time"});
+    let table = [
         ("label", "A label, `KEY=VALUE`.", labels),
         (
             "start_at",
@@ -210,14 +237,17 @@ fn in_query() -> Parameters {
         ),
         ("start_time", "The former name of `start_at`.", time),
     ];
+    parameters("query", &table)
+}
+
+fn of_settings() -> Parameters {
     let settings = Settings::ALL.iter().map(|setting| {
         let Setting { name, range, default, about, .. } = setting;
-        let about = format!("{about}: {range}; by default {default}.");
-        (*name, about, of_range(*range))
+        (*name, format!("{about}: {range}; by default {default}."), of_range(*range))
     });
     let settings: Vec<_> = settings.collect();
     let settings: Vec<_> = settings.iter().map(|(n, a, s)| (*n, a.as_str(), s.clone())).collect();
-    [parameters("query", &table), parameters("query", &settings)].concat()
+    parameters("query", &settings)
 }
 
 /// The schema of a setting.
@@ -295,6 +325,12 @@ fn pattern(pattern: &str) -> Value {
 
 fn number(most: i32) -> Value {
     json!({"type": "integer", "minimum": 0, "maximum": most})
+}
+
+/// The schema with a default.
+fn or(mut schema: Value, default: &str) -> Value {
+    schema["default"] = default.into();
+    schema
 }
 
 fn flag(default: bool) -> Value {

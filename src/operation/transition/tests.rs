@@ -1,6 +1,5 @@
 //! Every state against every command as a table, and single rules.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::operation::state::Submission;
 use crate::operation::{
-    Kind, OperationId, Payload, PayloadForm, RetryPolicy, Settings, StateName, TenantId,
+    Kind, OperationId, Payload, PayloadForm, RetryPolicy, Settings, StateName, sample,
 };
 
 mod histories;
@@ -19,21 +18,9 @@ mod reports;
 const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
 fn submission(settings: Settings) -> Arc<Submission> {
-    Arc::new(Submission {
-        id: OperationId::from_uuid(Uuid::nil()),
-        tenant: TenantId::default_tenant(),
-        kind: Kind::parse("test.kind").expect("a kind"),
-        labels: BTreeMap::new(),
-        settings,
-        created_at: START,
-        start_at: START,
-        idempotency: None,
-        retry_of: None,
-        parent: None,
-        trace: None,
-        callback: None,
-        input: None,
-    })
+    let kind = Kind::parse("test.kind").expect("a kind");
+    let submission = sample::submission(OperationId::from_uuid(Uuid::nil()), START);
+    Arc::new(Submission { kind, settings, ..submission })
 }
 
 fn limited() -> Settings {

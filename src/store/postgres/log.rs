@@ -1,4 +1,4 @@
-//! The log: writers, names of commits, and reading by name.
+//! The log: writers, and names of commits. `changes` reads what commits changed.
 //!
 //! A writer is registered by one statement. It takes a row lock that all registrations take, so that numbers become
 //! visible in order, and the writer's advisory lock, which its connection holds to its end: a connection that can take
@@ -6,21 +6,12 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
-use uuid::Uuid;
-
-use super::super::log::{
-    Change, Cursor, Head, LogPage, LogQuery, Logged, PAGE_BYTES, Range, SigningKey, Stamp,
-    WriterState,
-};
-use super::super::sql::columns::{OPERATION, OPERATION_COLUMNS as BEHIND, limit, number};
-use super::super::{StoreError, TrimLog, codec};
+use super::super::log::{Head, SigningKey, Stamp, WriterState};
+use super::super::sql::columns::number;
+use super::super::{StoreError, TrimLog};
 use super::link::Pool;
-use super::rows::{self, uuid};
 use super::session::Session;
 use super::step::Step;
-use crate::operation::{Event, Operation, OperationId, Revision};
 
 /// The first half of writers' advisory locks: "lrun" as a number.
 const LOCKS: i32 = 0x6c72_756e;
@@ -133,149 +124,6 @@ pub(super) async fn head(session: Arc<Session>) -> Result<Head, StoreError> {
     let found = session.query(&format!("SELECT {HEAD}"), &[]).await?;
     let text = found.first().map(|row| row.try_get(0)).transpose()?;
     parse_head(text.flatten())
-}
-
-/// A page: transitions and removals, and finally whether any of the removals are gone.
-pub(super) async fn log(session: Arc<Session>, query: LogQuery) -> Result<LogPage, StoreError> {
-    let (mut writers, mut afters, mut up_tos) = (Vec::new(), Vec::new(), Vec::new());
-    for Range { writer, after, up_to } in &query.ranges {
-        writers.push(number(*writer));
-        afters.push(number(*after));
-        up_tos.push(number(*up_to));
-    }
-    // No operation has this id.
-    let after = query.after.map(|(id, revision)| (uuid(id), number(revision.0)));
-    let (id, revision) = after.unwrap_or((Uuid::nil(), 0));
-    let most = limit(query.limit.saturating_add(1));
-    // The places are found first, then the operations are looked up place by place (LIMIT keeps the planner from
-    // reversing that): otherwise PostgreSQL may read all events by id.
-    let transitions = format!(
-        "WITH found AS MATERIALIZED (
-           SELECT r.writer, e.sequence, e.id, e.revision
-           FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (writer, after, up_to)
-           CROSS JOIN LATERAL (
-             SELECT e.sequence, e.id, e.revision FROM events AS e
-             WHERE e.writer = r.writer AND e.sequence > r.after AND e.sequence <= r.up_to
-             ORDER BY e.writer, e.sequence) AS e
-           WHERE (e.id, e.revision) > ($4, $5)),
-         page AS MATERIALIZED (SELECT * FROM found ORDER BY id, revision LIMIT $6),
-         sized AS (
-           SELECT page.*, e.type, e.life, p.life AS before, count(*) OVER () AS total,
-             sum(octet_length(e.life) + coalesce(octet_length(p.life), 0))
-               OVER (ORDER BY page.id, page.revision) - octet_length(e.life) AS bytes
-           FROM page
-           CROSS JOIN LATERAL (
-             SELECT e.type, e.life FROM events AS e
-             WHERE e.id = page.id AND e.revision = page.revision LIMIT 1) AS e
-           LEFT JOIN LATERAL (
-             SELECT p.life FROM events AS p
-             WHERE p.id = page.id AND p.revision = page.revision - 1 LIMIT 1) AS p ON TRUE)
-         SELECT {OPERATION}, s.type, s.life, s.before, s.writer, s.sequence, s.revision, s.total
-         FROM sized AS s
-         CROSS JOIN LATERAL (SELECT * FROM operations AS o WHERE o.id = s.id LIMIT 1) AS o
-         WHERE s.bytes < {PAGE_BYTES} OR s.total = 1 ORDER BY s.id, s.revision"
-    );
-    let removals = format!(
-        "SELECT {OPERATION}, r.writer, o.sequence, o.revision + 1, EXISTS (
-           SELECT 1 FROM unnest($7::bigint[], $8::bigint[], $9::bigint[]) AS l (writer, after, up_to)
-           WHERE l.writer = o.last_writer AND o.last_sequence > l.after AND o.last_sequence <= l.up_to)
-         FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (writer, after, up_to)
-         JOIN removals AS o ON o.writer = r.writer AND o.sequence > r.after AND o.sequence <= r.up_to
-         WHERE (o.id, o.revision + 1) > ($4, $5) ORDER BY o.id, o.revision LIMIT $6"
-    );
-    let gone = "SELECT count(*) FROM unnest($1::bigint[], $2::bigint[]) AS r (writer, after)
-         LEFT JOIN writers AS w ON w.id = r.writer WHERE w.id IS NULL OR w.trimmed > r.after";
-    let values: [&(dyn ToSql + Sync); 6] = [&writers, &afters, &up_tos, &id, &revision, &most];
-    let unsure = |part: fn(&Range) -> u64| -> Vec<i64> {
-        query.unsure.iter().map(|range| number(part(range))).collect()
-    };
-    let unsure = [unsure(|it| it.writer), unsure(|it| it.after), unsure(|it| it.up_to)];
-    let also: Vec<&(dyn ToSql + Sync)> = unsure.iter().map(|it| it as _).collect();
-    let of_removals = [&values[..], &also].concat();
-    let (transitions, removals) = tokio::try_join!(
-        session.query(&transitions, &values),
-        session.query(&removals, &of_removals)
-    )?;
-    // Last, because everything present until then was read.
-    let gone = session.query(gone, &[&writers, &afters]).await?;
-    if gone.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))? > 0 {
-        return Ok(LogPage { is_gone: true, ..LogPage::default() });
-    }
-    let mut places = Vec::with_capacity(transitions.len() + removals.len());
-    let mut last: Option<Arc<Operation>> = None;
-    for row in &transitions {
-        let id = rows::id(row, 0)?;
-        let place = place(id, row, BEHIND + 5)?;
-        let change = transition(place, row, last.as_ref().filter(|last| last.id() == id));
-        last = change.as_ref().ok().map(|change| Arc::clone(change.operation()));
-        places.push((place, stamp(row, BEHIND + 3)?, change));
-    }
-    for row in &removals {
-        let id = rows::id(row, 0)?;
-        let is_only_word = row.try_get(BEHIND + 3)?;
-        let removed =
-            rows::operation(row).map(|it| Change::Removed { last: Arc::new(it), is_only_word });
-        places.push((place(id, row, BEHIND + 2)?, stamp(row, BEHIND)?, removed));
-    }
-    // Changes beyond the size of a page are left to the next page, and so are the removals after them.
-    let total: i64 =
-        transitions.first().map(|row| row.try_get(BEHIND + 6)).transpose()?.unwrap_or(0);
-    let is_cut = total > number(transitions.len() as u64);
-    let limit = if is_cut { query.limit.min(transitions.len()) } else { query.limit };
-    Ok(page(places, limit, is_cut))
-}
-
-/// The first changes in order, without unreadable ones.
-fn page(
-    mut places: Vec<(Cursor, Stamp, Result<Change, StoreError>)>,
-    limit: usize,
-    is_cut: bool,
-) -> LogPage {
-    places.sort_by_key(|(cursor, ..)| *cursor);
-    let is_full = is_cut || places.len() > limit;
-    places.truncate(limit);
-    let next = places.last().filter(|_| is_full).map(|(cursor, ..)| *cursor);
-    let entries = places.into_iter().filter_map(|((id, _), stamp, change)| match change {
-        Ok(change) => Some(Logged { stamp, change }),
-        Err(error) => {
-            tracing::error!(operation.id = %id, %error, "a change cannot be read");
-            None
-        }
-    });
-    LogPage { entries: entries.collect(), next, is_gone: false }
-}
-
-fn place(id: OperationId, row: &Row, at: usize) -> Result<Cursor, StoreError> {
-    Ok((id, Revision(unsigned(row.try_get(at)?))))
-}
-
-fn stamp(row: &Row, at: usize) -> Result<Stamp, StoreError> {
-    let number = |at| Ok::<_, StoreError>(unsigned(row.try_get(at)?));
-    Ok(Stamp { writer: number(at)?, sequence: number(at + 1)? })
-}
-
-/// A transition. What it shares with an earlier one of the same operation is not decoded again.
-fn transition(
-    (id, revision): Cursor,
-    row: &Row,
-    earlier: Option<&Arc<Operation>>,
-) -> Result<Change, StoreError> {
-    let submission = match earlier {
-        Some(earlier) => Arc::clone(&earlier.submission),
-        None => rows::operation(row)?.submission,
-    };
-    let with = |life| Arc::new(Operation { submission: Arc::clone(&submission), life });
-    let Event { event_type, life } = rows::event_at(id, row, BEHIND)?;
-    let before = match earlier {
-        Some(earlier) if earlier.life.revision.0.checked_add(1) == Some(revision.0) => {
-            Some(Arc::clone(earlier))
-        }
-        _ => {
-            let before: Option<&[u8]> = row.try_get(BEHIND + 2)?;
-            before.map(|life| codec::decode_life(id, life)).transpose()?.map(with)
-        }
-    };
-    Ok(Change::Transition { before, after: with(life), event_type })
 }
 
 /// Marks writers that have ended, and deletes old records, by the database's clock. A writer is kept for a day, so that

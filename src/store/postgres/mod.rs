@@ -31,6 +31,7 @@ use crate::operation::{ChildCounts, ObjectId, Operation, OperationId, TenantId, 
 
 mod addresses;
 mod catalogue;
+mod changes;
 pub mod checkup;
 mod children;
 mod claims;
@@ -239,7 +240,7 @@ impl Store for PostgresStore {
     }
 
     async fn log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
-        self.lookups.run(|session| log::log(session, query)).await
+        self.lookups.run(|session| changes::page(session, query)).await
     }
 
     async fn trim_log(&self, trim: TrimLog) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 //! upgrades its schema.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -40,48 +40,21 @@ pub(super) struct Opened {
 const WRITER_CACHE_KIB: i32 = 4 << 10;
 
 pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenError> {
-    let failed = |reason: String| OpenError::Failed { path: path.display().to_string(), reason };
-    // Made absolute, so that names like ":memory:" or "file:x" have no special meaning for SQLite.
-    let file = files::resolve(path).map_err(|error| failed(error.to_string()))?;
-    // Refuses a pipe or a device before a file is created beside it, or a read blocks.
-    if std::fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
-        return Err(failed("it is not a regular file".to_owned()));
-    }
-    // A typing error in the path must not begin an empty store somewhere else.
-    if let Some(directory) = file.parent().filter(|directory| !directory.is_dir()) {
-        return Err(failed(format!("there is no directory {}", directory.display())));
-    }
+    let failed = |reason: String| failed(path, reason);
+    let sqlite_failed = |error: rusqlite::Error| failed(error.to_string());
+    let file = resolve(path).map_err(failed)?;
     let hold = Hold::take(path, &file)?;
     let (length, first_page) = hold.first_page().map_err(|error| failed(error.to_string()))?;
     let is_new = first_page.is_empty();
-    let mut has_log = false;
-    if !is_new {
-        check_header(path, &first_page)?;
-        let log = wal::find(hold.log()).map_err(|error| failed(error.to_string()))?;
-        if let Some(reason) = find_damage(length, &first_page, &log) {
-            return Err(OpenError::Damaged { path: path.display().to_string(), reason });
-        }
-        mark::check(&file, &first_page, &log).map_err(failed)?;
-        has_log = log.commits().is_some() || matches!(Mark::of(&first_page), Mark::Named(_));
-    }
-    let connect = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let writer = Connection::open_with_flags(&file, flags);
-        let writer = writer.map_err(|error| failed(error.to_string()))?;
-        check_version(path, &writer)?;
-        prepare_writer(&writer).map_err(|error| failed(error.to_string()))?;
-        Ok(writer)
-    };
-    let mut writer = connect()?;
+    let has_log = !is_new && check(path, &file, &hold, (length, &first_page))?;
+    let mut writer = connect(path, &file)?;
     let mut is_marked = false;
     if has_log {
         // Completes the stop that the last server did not reach.
         match mark::fold(&writer) {
             Folding::Done => {
                 drop(writer);
-                writer = connect()?;
+                writer = connect(path, &file)?;
             }
             Folding::NotBegun(why) => {
                 tracing::warn!(why, "the last server's log goes on");
@@ -90,7 +63,6 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
             Folding::Halfway(why) => return Err(failed(why)),
         }
     }
-    let sqlite_failed = |error: rusqlite::Error| failed(error.to_string());
     if is_new {
         // Before the write-ahead log is switched on, so that the header identifies the file from the beginning.
         schema::migrate(&mut writer).map_err(sqlite_failed)?;
@@ -112,6 +84,53 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     let (lookups, lists) = (readers(options.lookup_threads)?, readers(options.list_threads)?);
     let (logs, slow_lists) = (readers(1)?, readers(1)?);
     Ok(Opened { hold, writer, lookups, logs, lists, slow_lists })
+}
+
+fn failed(path: &Path, reason: String) -> OpenError {
+    OpenError::Failed { path: path.display().to_string(), reason }
+}
+
+/// The file that the path means, if it can be a store.
+fn resolve(path: &Path) -> Result<PathBuf, String> {
+    // Made absolute, so that names like ":memory:" or "file:x" have no special meaning for SQLite.
+    let file = files::resolve(path).map_err(|error| error.to_string())?;
+    // Refuses a pipe or a device before a file is created beside it, or a read blocks.
+    if std::fs::metadata(&file).is_ok_and(|found| !found.is_file()) {
+        return Err("it is not a regular file".to_owned());
+    }
+    // A typing error in the path must not begin an empty store somewhere else.
+    if let Some(directory) = file.parent().filter(|directory| !directory.is_dir()) {
+        return Err(format!("there is no directory {}", directory.display()));
+    }
+    Ok(file)
+}
+
+/// Checks a file with its log, before SQLite touches them. Returns whether the last server left a log behind.
+fn check(
+    path: &Path,
+    file: &Path,
+    hold: &Hold,
+    (length, first_page): (u64, &[u8]),
+) -> Result<bool, OpenError> {
+    check_header(path, first_page)?;
+    let log = wal::find(hold.log()).map_err(|error| failed(path, error.to_string()))?;
+    if let Some(reason) = find_damage(length, first_page, &log) {
+        return Err(OpenError::Damaged { path: path.display().to_string(), reason });
+    }
+    mark::check(file, first_page, &log).map_err(|reason| failed(path, reason))?;
+    Ok(log.commits().is_some() || matches!(Mark::of(first_page), Mark::Named(_)))
+}
+
+/// Opens the writing connection.
+fn connect(path: &Path, file: &Path) -> Result<Connection, OpenError> {
+    let sqlite_failed = |error: rusqlite::Error| failed(path, error.to_string());
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let writer = Connection::open_with_flags(file, flags).map_err(sqlite_failed)?;
+    check_version(path, &writer)?;
+    prepare_writer(&writer).map_err(sqlite_failed)?;
+    Ok(writer)
 }
 
 /// Checks the header without SQLite, so that a file that is no store is not touched.
@@ -157,10 +176,7 @@ fn check_version(path: &Path, connection: &Connection) -> Result<(), OpenError> 
         // If the file is refused, closing it must not checkpoint the log into it.
         .and_then(|()| connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true))
         .and_then(|_| schema::version(connection))
-        .map_err(|error| OpenError::Failed {
-            path: path.display().to_string(),
-            reason: error.to_string(),
-        })?;
+        .map_err(|error| failed(path, error.to_string()))?;
     refuse_newer(path, checked)
 }
 

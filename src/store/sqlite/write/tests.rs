@@ -1,29 +1,15 @@
 //! The name of a commit, also of one that fails.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::super::schema;
 use super::*;
-use crate::operation::{Kind, Settings, Submission, TenantId, Timestamp, transition};
+use crate::operation::{Timestamp, sample, transition};
 
 fn submitting(number: u8) -> Batch {
-    let now = Timestamp::from_micros(0);
-    let (operation, event_type) = transition::submit(Arc::new(Submission {
-        id: OperationId::from_bytes([number; 16]),
-        tenant: TenantId::default_tenant(),
-        kind: Kind::parse("a").unwrap(),
-        labels: BTreeMap::new(),
-        settings: Settings::default(),
-        created_at: now,
-        start_at: now,
-        idempotency: None,
-        retry_of: None,
-        parent: None,
-        trace: None,
-        callback: None,
-        input: None,
-    }));
+    let id = OperationId::from_bytes([number; 16]);
+    let submission = sample::submission(id, Timestamp::from_micros(0));
+    let (operation, event_type) = transition::submit(Arc::new(submission));
     let event = Event { event_type, life: operation.life.clone() };
     Batch {
         events: vec![(operation.id(), event)],
