@@ -140,6 +140,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_once_is_taken_away_whatever_was_reported_since() {
+        let board = ProgressBoard::default();
+        set(&board, 1, 1);
+        board.to_leave();
+        set(&board, 1, 1);
+        board.clear(id(1));
+        assert_eq!(to_leave(&board), (vec![], vec![id(1)]));
+    }
+
+    #[test]
     fn the_next_attempt_takes_the_place_of_the_last() {
         let board = ProgressBoard::default();
         set(&board, 1, 1);

@@ -213,7 +213,26 @@ mod tests {
         waiting.push(submit("a", 1), at(0));
         let session = SessionId::from_uuid(uuid::Uuid::from_u128(1));
         waiting.push(Request::Renew { session }, at(0));
+        waiting.push(Request::Drain { session }, at(0));
         let taken = waiting.next_commit(at(0));
-        assert!(matches!(taken[..], [Request::Renew { .. }, Request::Submit { .. }]));
+        let order = matches!(
+            taken[..],
+            [Request::Renew { .. }, Request::Drain { .. }, Request::Submit { .. }]
+        );
+        assert!(order, "{taken:?}");
+    }
+
+    #[test]
+    fn a_full_commit_costs_nobody_a_turn() {
+        let mut waiting = Waiting::default();
+        let names = ["a", "b", "c"];
+        for name in names {
+            (0..1_000).for_each(|_| waiting.push(submit(name, 1), at(0)));
+        }
+        // A commit has 64 turns, so that the next begins with the next tenant.
+        for first in ["a", "b"] {
+            let taken = taken(&mut waiting, at(0));
+            assert_eq!((taken.len(), taken[0].0.as_str()), (MOST, first));
+        }
     }
 }

@@ -216,8 +216,13 @@ pub(crate) async fn lost_sessions(
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+    use uuid::Uuid;
+
     use super::*;
-    use crate::engine::sample::at;
+    use crate::engine::request::WorkerHello;
+    use crate::engine::sample::{at, id};
+    use crate::operation::{Attempt, TenantId, WorkerId};
 
     fn moment(seconds: u64) -> Moment {
         Moment::new(Duration::from_secs(seconds))
@@ -259,6 +264,43 @@ mod tests {
         let early = Wake::at_time(at(0));
         assert_eq!(upkeep.after_pause(early, moment(3)), Wake::at_moment(moment(4)));
         assert_eq!(upkeep.after_pause(early, moment(4)), early);
+    }
+
+    #[test]
+    fn a_stream_that_nobody_reads_ends_when_sessions_are_looked_over() {
+        let (mut upkeep, mut sessions) = (upkeep(), Sessions::default());
+        let hello = WorkerHello {
+            in_process: false,
+            scope: TenantId::default_tenant().into(),
+            worker: WorkerId::parse("w").expect("a name"),
+            kinds: Vec::new(),
+            max_in_flight: 1,
+            resume: None,
+            running: Vec::new(),
+        };
+        // There was no room for the request that says so.
+        let (sender, _) = mpsc::channel(1);
+        let session = SessionId::from_uuid(Uuid::from_u128(1));
+        sessions.connect(session, &hello, sender, moment(1_000));
+        upkeep.ended_leases(&mut sessions, &Quarantine::default(), moment(0));
+        assert_eq!(sessions.len(), 0);
+    }
+
+    #[test]
+    fn what_is_left_alone_keeps_the_lease_of_a_silent_worker() {
+        let (mut upkeep, mut sessions) = (upkeep(), Sessions::default());
+        let session = SessionId::from_uuid(Uuid::from_u128(1));
+        for number in [1, 2] {
+            let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("w"));
+            sessions.restore(session, tenant, worker, (id(number), Attempt(1)), moment(5));
+        }
+        let mut quarantine = Quarantine::default();
+        quarantine.set_aside(id(1), moment(0));
+        assert!(upkeep.ended_leases(&mut sessions, &quarantine, moment(4)).is_empty());
+        let lost = upkeep.ended_leases(&mut sessions, &quarantine, moment(5));
+        assert_eq!(lost.iter().filter_map(Work::own_id).collect::<Vec<_>>(), [id(2)]);
+        let lost = upkeep.ended_leases(&mut sessions, &quarantine, moment(30));
+        assert_eq!(lost.len(), 2, "the first is tried again");
     }
 
     #[test]

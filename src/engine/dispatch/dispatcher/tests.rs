@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::engine::EngineConfig;
 use crate::engine::sample::{at, id, operation};
+use crate::operation::limits::{Limit, LimitName};
 use crate::operation::{Attempt, Kind, Reporter, TenantId, WorkerId};
 
 const NOW: (Timestamp, Moment) = (Timestamp::from_micros(5_000_000), Moment::new(Duration::ZERO));
@@ -162,4 +163,46 @@ fn a_later_attempt_of_the_same_session_is_adopted_and_an_earlier_one_is_not() {
     assert!(receiver.try_recv().is_err());
     assert!(dispatcher.recheck(id(1), &running(2)), "that is not what it holds");
     assert!(matches!(receiver.try_recv(), Ok(ToWorker::NotCurrent { .. })));
+}
+
+/// Starts in one commit what there is room for; whether operation `number` has begun that attempt.
+fn starts(dispatcher: &mut Dispatcher, draft: &mut Draft, number: u128, attempt: u32) -> bool {
+    for (session, id) in matches(dispatcher, 9) {
+        dispatcher.acquire(session, id, draft);
+    }
+    dispatcher.committed(draft, Vec::new(), |_| Moment::MAX, |_| true);
+    dispatcher.sessions().holds(session(), id(number), Attempt(attempt))
+}
+
+#[test]
+fn an_attempt_that_follows_another_in_one_commit_has_its_place() {
+    let (mut dispatcher, _receiver) = with_worker(9);
+    dispatcher.places_mut().begin();
+    let label = Some("customer".to_owned());
+    let limit = Limit { name: LimitName::Running, tenant: None, kind: None, label };
+    dispatcher.set_limits(&Arc::new(LimitTable::new([(limit, 1)]).expect("a limit")));
+    let [one, two] = [1, 2].map(|number| {
+        let mut operation = operation(number, at(0));
+        let submission = Arc::make_mut(&mut operation.submission);
+        submission.labels.insert("customer".to_owned(), "x".to_owned());
+        Arc::new(operation)
+    });
+    let mut first = draft();
+    dispatcher.queue_mut().put(&one, at(5));
+    dispatcher.mark(QueueKey::of(&one));
+    first.learn(one);
+    assert!(starts(&mut dispatcher, &mut first, 1, 1));
+
+    let (mut again, running) = (draft(), first.current(id(1)).expect("it runs"));
+    again.learn(Arc::clone(&running));
+    let lost = Command::LoseLease { attempt: Attempt(1) };
+    again.apply(&running, &lost, None, None).expect("it can be lost");
+    dispatcher.follow(again.transitions(), at(5));
+    assert!(starts(&mut dispatcher, &mut again, 1, 2));
+
+    let mut later = draft();
+    dispatcher.queue_mut().put(&two, at(5));
+    dispatcher.mark(QueueKey::of(&two));
+    later.learn(two);
+    assert!(!starts(&mut dispatcher, &mut later, 2, 1), "there is one place");
 }

@@ -196,6 +196,12 @@ fn new_limits_count_what_runs_and_let_all_be_looked_at_again() {
     places.end(id(1));
     assert!(woken(&mut places).is_empty(), "what waited has been given back");
     assert!(takes(&mut places, 3));
+    // Whoever waits since is woken, and nobody whom the new table gave back.
+    hold(&mut places, 5);
+    places.set_table(table(&[(None, None, 2)]));
+    hold(&mut places, 6);
+    places.end(id(2));
+    assert_eq!(woken(&mut places), [id(6)]);
     let (blocked, held) = places.set_table(table(&[]));
     assert!(blocked.is_empty() && held.is_empty());
     assert!((4..20).all(|number| takes(&mut places, number)));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
+use crate::engine::dispatch::roster::WorkerState;
 use crate::engine::sample;
 use crate::operation::{Kind, TenantId};
 use crate::thread_time;
@@ -48,6 +49,12 @@ fn lease(sessions: &mut Sessions, number: u128) {
     let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("a name"));
     let lease = (operation(number), Attempt(1));
     sessions.restore(session(1), tenant, worker, lease, at(10));
+}
+
+/// The states to publish of sessions that have changed; `None`: it is gone.
+fn published(sessions: &mut Sessions) -> Vec<(SessionId, Option<WorkerState>)> {
+    let changed = sessions.take_unpublished().into_iter();
+    changed.map(|(id, session)| (id, session.map(|session| session.seen().state))).collect()
 }
 
 fn message() -> ToWorker {
@@ -104,7 +111,10 @@ fn a_session_with_leases_outlives_its_stream_and_takes_nothing_meanwhile() {
 fn all_are_cut_off_and_their_sessions_remain() {
     let mut sessions = Sessions::default();
     let (_, mut receiver) = connected(&mut sessions);
+    assert_eq!(published(&mut sessions), [(session(1), Some(WorkerState::Serving))]);
+    assert_eq!(published(&mut sessions), []);
     sessions.disconnect_all();
+    assert_eq!(published(&mut sessions), [(session(1), Some(WorkerState::Away))]);
     assert!(receiver.try_recv().is_err() && receiver.is_closed());
     assert_eq!((sessions.len(), sessions.reserve(&queue("a"))), (1, None));
 }
