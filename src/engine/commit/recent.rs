@@ -209,6 +209,8 @@ mod tests {
         assert_eq!(seen(&recent, 120), Happened::default());
         let kinds = |second| recent.ended_of(&TenantId::default_tenant(), at(second)).count();
         assert_eq!((kinds(61), kinds(120)), (1, 0));
+        end(&key("b"), 200, &mut recent);
+        assert!(recent.of.contains_key(&key("a")), "there are few");
         for number in 0..=SPARE {
             end(&key(&format!("k{number}")), 200, &mut recent);
         }

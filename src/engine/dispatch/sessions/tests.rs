@@ -67,6 +67,7 @@ fn a_session_takes_what_it_has_room_for() {
     let _stream = connected(&mut sessions);
     lease(&mut sessions, 1);
     assert_eq!(sessions.reserve(&queue("b")), None, "another kind");
+    assert!(sessions.serves(&queue("a")) && !sessions.serves(&queue("b")));
     assert_eq!(sessions.reserve(&queue("a")), Some(session(1)));
     assert_eq!(sessions.reserve(&queue("a")), None, "what is reserved counts");
     sessions.settle([session(1)]);
@@ -307,6 +308,8 @@ fn what_a_place_held_before_is_handed_to_its_next_poll() {
     let (_, again, _receiver) = place(&mut sessions);
     assert_eq!(sessions.reserve(&queue("a")), None, "it takes nothing else");
     assert!(!sessions.end_poll(id, again, at(30)), "it was not handed");
+    assert!(!sessions.get(id).expect("it has a lease").is_free_place());
+    assert!(sessions.end_poll(session(9), again, at(30)), "of what is gone nothing is left");
     let (_, again, mut receiver) = place(&mut sessions);
     hand(&mut sessions, id);
     // The earlier poll ends now, and its client has disconnected.
