@@ -329,8 +329,9 @@ mod tests {
         assert_eq!(commit(Some(&queued), &started), (1, 1));
         assert_eq!(commit(Some(&started), &queued), (1, 0));
         assert_eq!(commit(Some(&queued), &started), (1, 1));
+        assert_eq!(commit(None, &Arc::new(operation(2, at(0)))), (2, 1));
         let done = Arc::new(crate::engine::sample::cancelled(&queued));
-        assert_eq!(commit(Some(&started), &done), (0, 0));
+        assert_eq!(commit(Some(&started), &done), (1, 0));
     }
 
     #[test]
