@@ -12,8 +12,8 @@ use longrun::engine::{
 use longrun::objects::Objects;
 use longrun::operation::filter::Filter;
 use longrun::operation::{
-    BatchRule, Command, IdempotencyKey, Kind, NewOperation, OperationId, SessionId, StateName,
-    TenantId, Timestamp, WorkerId,
+    BatchRule, Command, IdempotencyKey, Kind, NewOperation, OperationId, SessionId, Settings,
+    StateName, TenantId, Timestamp, WorkerId,
 };
 use longrun::service::{Limits, Service};
 use tokio::runtime::Builder;
@@ -323,6 +323,25 @@ fn children_that_outlived_their_batch_are_asked_to_stop() {
         assert_eq!(state(second).await, StateName::Cancelled);
         stop.cancel();
         scene.in_time(batches).await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_due_while_its_row_is_locked_is_seen_to_when_it_is_free() {
+    play(0, |scene| async move {
+        let queue_timeout = Some(Duration::from_secs(1));
+        let settings = Settings { queue_timeout, ..Settings::default() };
+        let new = NewOperation { settings, ..NewOperation::of(Kind::parse("sim.a").unwrap()) };
+        let stored = scene.engine.submit(vec![new]).await.unwrap().pop().unwrap();
+        let id = stored.unwrap().operation.id();
+        let tenant = TenantId::default_tenant().into();
+        let state = async || scene.engine.get(&tenant, id).await.unwrap().state_name();
+        scene.store.lock(Some(id));
+        scene.wait(5).await;
+        assert!((1..10).contains(&scene.store.lock(None)), "it is tried now and then");
+        assert_eq!(state().await, StateName::Queued);
+        scene.wait(60).await;
+        assert_eq!(state().await, StateName::Failed);
     });
 }
 

@@ -355,6 +355,12 @@ mod tests {
         counts.set(vec![of("t", "a", 2, 1), of("v", "b", 4, 0)]);
         assert_eq!((counts.all(), counts.live(&key("t", "a"))), (6, live(2, 1)));
         assert_eq!(counts.longest_queues(9), [key("v", "b"), key("t", "a")]);
+        let kinds: Vec<String> = (1..=20).map(|number| format!("k{number}")).collect();
+        let sizes = kinds.iter().zip(1..).map(|(kind, count)| of("t", kind.as_str(), count, 0));
+        counts.set(sizes.collect());
+        let longest = counts.longest_queues(20).into_iter().map(|key| key.kind.as_str().to_owned());
+        assert!(longest.eq(kinds.iter().rev().cloned()));
+        counts.set(vec![of("t", "a", 2, 1), of("v", "b", 4, 0)]);
         assert!(counts.has_kind(|kind| kind.as_str() == "b"));
         assert_eq!(counts.live_of_tenant(&key("u", "a").tenant), Live::default());
     }

@@ -223,16 +223,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_commit_costs_nobody_a_turn() {
+    fn of_more_than_a_commit_takes_the_rest_is_in_the_next() {
         let mut waiting = Waiting::default();
-        let names = ["a", "b", "c"];
-        for name in names {
-            (0..1_000).for_each(|_| waiting.push(submit(name, 1), at(0)));
-        }
-        // A commit has 64 turns, so that the next begins with the next tenant.
-        for first in ["a", "b"] {
-            let taken = taken(&mut waiting, at(0));
-            assert_eq!((taken.len(), taken[0].0.as_str()), (MOST, first));
-        }
+        let names: Vec<String> = (0..MOST + 76).map(|number| format!("little-{number}")).collect();
+        names.iter().for_each(|name| waiting.push(submit(name, 1), at(0)));
+        let commits = [taken(&mut waiting, at(0)), taken(&mut waiting, at(0))];
+        assert_eq!([commits[0].len(), commits[1].len()], [MOST, 76]);
+        assert!(commits.concat().into_iter().map(|it| it.0).eq(names), "in their order");
+        assert!(waiting.is_empty());
     }
 }

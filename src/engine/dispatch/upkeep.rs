@@ -100,6 +100,12 @@ impl Upkeep {
             || self.recheck.is_some_and(|(at, not_before)| at <= now && not_before <= moment)
     }
 
+    /// All that is due is skipped: new due operations are looked for now and then. Replaces the look that has just
+    /// been, whose time is past.
+    fn look_later(&mut self, now: Timestamp, moment: Moment) {
+        (self.wake_at, self.recheck) = (None, Some((now, moment.after(PAUSE))));
+    }
+
     /// Stops reading the store for a while.
     pub(crate) fn pause(&mut self, moment: Moment) {
         self.paused_until = moment.after(PAUSE);
@@ -179,9 +185,7 @@ impl Upkeep {
         }
         due.retain(|id| !quarantine.holds(*id, moment));
         if due.is_empty() {
-            // New due operations are looked for now and then.
-            self.wake_at = None;
-            self.recheck(now, moment.after(PAUSE));
+            self.look_later(now, moment);
         }
         due.truncate(MAX_DUE);
         Ok(due.into_iter().map(|id| Work::Own(id, Command::Tick { chance: chance() })).collect())
@@ -253,6 +257,18 @@ mod tests {
         assert_eq!(upkeep.next(at(20), false), Wake::at_moment(moment(5)));
         assert!(!upkeep.is_due(at(20), moment(4)) && !upkeep.is_due(at(19), moment(5)));
         assert!(upkeep.is_due(at(20), moment(5)));
+    }
+
+    #[test]
+    fn where_all_that_is_due_is_skipped_each_look_is_a_pause_after_the_last() {
+        let mut upkeep = upkeep();
+        upkeep.wake_by(Some(at(20)));
+        for second in 5..9 {
+            upkeep.look_later(at(20), moment(second));
+            assert!(!upkeep.is_due(at(20), moment(second)));
+            assert_eq!(upkeep.next(at(20), false), Wake::at_moment(moment(second + 1)));
+            assert!(upkeep.is_due(at(20), moment(second + 1)));
+        }
     }
 
     #[test]
