@@ -158,4 +158,15 @@ mod tests {
         assert_eq!(many.len(), 8);
         assert!(admission.try_admit(&tenant("b"), 10 << 10).is_some());
     }
+
+    #[test]
+    fn what_is_over_counts_no_more_and_what_lasts_still_does() {
+        let admission = Admission::new(4_096, 100 << 10);
+        let _lasting = admission.try_admit(&tenant("a"), 10 << 10).expect("the room is empty");
+        for number in 0..100 {
+            assert!(admission.try_admit(&tenant("a"), 50 << 10).is_some(), "{number}");
+        }
+        let share = lock(&admission.shares).of.get(&tenant("a")).copied();
+        assert_eq!(share.map(|share| (share.requests, share.kib)), Some((1, 10)));
+    }
 }

@@ -275,6 +275,26 @@ mod tests {
     }
 
     #[test]
+    fn transitions_count_and_are_dropped_where_they_are_large() {
+        let cache = Cache::new(MOST);
+        let bytes = |cache: &Cache| cache.lock().bytes;
+        let end = |number, reason| {
+            let mut after = cancelled(&operation(number, at(0)));
+            after.life.cancel.as_mut().expect("a cancel").reason = "r".repeat(reason);
+            let after = Arc::new(after);
+            cache.put(Arc::clone(&after), None, None);
+            let before = bytes(&cache);
+            let event_type = EventType::Finished;
+            cache.follow(&[Transition { before: None, after, event_type, by_report: false }]);
+            bytes(&cache) - before
+        };
+        assert!(end(1, 1_000) > 1_000);
+        assert!(cache.since(id(1), Revision(1)).is_some());
+        assert_eq!(end(2, MOST / 16 - 2_000), 0);
+        assert!(cache.since(id(2), Revision(1)).is_none());
+    }
+
+    #[test]
     fn those_that_were_used_longest_ago_make_room() {
         let cache = Cache::new(MOST);
         // Sixteen of them do not fit.

@@ -140,6 +140,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_left_once_is_taken_away_whatever_was_reported_since() {
+        let board = ProgressBoard::default();
+        set(&board, 1, 1);
+        board.to_leave();
+        set(&board, 1, 1);
+        board.clear(id(1));
+        assert_eq!(to_leave(&board), (vec![], vec![id(1)]));
+    }
+
+    #[test]
+    fn how_far_attempts_have_come_is_kept_wherever_they_report() {
+        let board = ProgressBoard::default();
+        let percent = |percent| Progress {
+            percent: Some(percent),
+            done_units: None,
+            total_units: None,
+            message: String::new(),
+            at: at(1),
+        };
+        board.set(id(1), Attempt(1), percent(20.0));
+        board.note_elsewhere(id(1), Attempt(1), &percent(40.0));
+        board.clear(id(1));
+        let points = board.course(id(1)).into_iter().map(|point| point.percent);
+        assert_eq!(points.collect::<Vec<_>>(), [20.0, 40.0]);
+        assert!(board.course(id(2)).is_empty());
+    }
+
+    #[test]
     fn the_next_attempt_takes_the_place_of_the_last() {
         let board = ProgressBoard::default();
         set(&board, 1, 1);

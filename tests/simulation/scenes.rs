@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use longrun::batches::Batches;
 use longrun::engine::{
-    Apply, Clock as _, Engine, EngineConfig, EngineError, StoreHealth, ToWorker, WorkerHello,
+    Apply, Clock as _, Engine, EngineConfig, EngineError, Feed, FeedItem, FeedStart, StoreHealth,
+    ToWorker, WorkerHello,
 };
 use longrun::objects::Objects;
+use longrun::operation::filter::Filter;
 use longrun::operation::{
-    BatchRule, Command, IdempotencyKey, Kind, NewOperation, OperationId, SessionId, StateName,
-    TenantId, Timestamp, WorkerId,
+    BatchRule, Command, IdempotencyKey, Kind, NewOperation, OperationId, SessionId, Settings,
+    StateName, TenantId, Timestamp, WorkerId,
 };
 use longrun::service::{Limits, Service};
 use tokio::runtime::Builder;
@@ -255,7 +257,11 @@ fn a_store_that_answers_at_last_is_written_to_again_whatever_it_answers() {
             // The commit that starts it takes long, or loses a race after a long time.
             scene.store.set_weather(Weather::Slow);
             let (_, mut messages) = scene.work(None).await;
-            scene.wait(20).await;
+            for _ in 0..8 {
+                assert!(scene.is_writable(), "seed {seed}: it does not take long yet");
+                scene.wait(1).await;
+            }
+            scene.wait(12).await;
             scene.store.set_weather(Weather::Still);
             scene.wait(60).await;
             assert_eq!(assigned(&mut messages), [(id, 1)], "seed {seed}");
@@ -317,6 +323,61 @@ fn children_that_outlived_their_batch_are_asked_to_stop() {
         assert_eq!(state(second).await, StateName::Cancelled);
         stop.cancel();
         scene.in_time(batches).await.unwrap();
+    });
+}
+
+#[test]
+fn what_is_due_while_its_row_is_locked_is_seen_to_when_it_is_free() {
+    play(0, |scene| async move {
+        let queue_timeout = Some(Duration::from_secs(1));
+        let settings = Settings { queue_timeout, ..Settings::default() };
+        let new = NewOperation { settings, ..NewOperation::of(Kind::parse("sim.a").unwrap()) };
+        let stored = scene.engine.submit(vec![new]).await.unwrap().pop().unwrap();
+        let id = stored.unwrap().operation.id();
+        let tenant = TenantId::default_tenant().into();
+        let state = async || scene.engine.get(&tenant, id).await.unwrap().state_name();
+        scene.store.lock(Some(id));
+        scene.wait(5).await;
+        assert!((1..10).contains(&scene.store.lock(None)), "it is tried now and then");
+        assert_eq!(state().await, StateName::Queued);
+        scene.wait(60).await;
+        assert_eq!(state().await, StateName::Failed);
+    });
+}
+
+#[test]
+fn a_watch_that_has_begun_waits_until_the_store_can_be_read_again() {
+    play(0, |scene| async move {
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            ids.push(scene.submit(None).await);
+        }
+        let tenant = TenantId::default_tenant();
+        let watch = || {
+            let start = FeedStart::Current;
+            scene.engine.feed(tenant.clone(), Filter::default(), false, start)
+        };
+        let mut begun = watch();
+        let mut listed = Vec::new();
+        let mut next = async |feed: &mut Feed| match feed.next().await {
+            Ok(FeedItem::Current(operation)) => listed.push(operation.id()),
+            other => panic!("{other:?}"),
+        };
+        next(&mut begun).await;
+        scene.store.set_weather(Weather::Down);
+        assert!(watch().next().await.is_err(), "who begins is told");
+        let rest = async {
+            for _ in 1..20 {
+                next(&mut begun).await;
+            }
+        };
+        let back = async {
+            scene.wait(5).await;
+            scene.store.set_weather(Weather::Still);
+            scene.wait(5).await;
+        };
+        tokio::join!(rest, back);
+        assert_eq!(listed, ids);
     });
 }
 

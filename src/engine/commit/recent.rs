@@ -181,6 +181,8 @@ impl Recent {
 mod tests {
     use super::*;
     use crate::engine::sample::{at as timestamp, cancelled, operation};
+    use crate::operation::state::Outcome;
+    use crate::operation::{OperationError, State};
 
     fn at(seconds: u64) -> Moment {
         Moment::new(Duration::from_secs(seconds))
@@ -207,10 +209,31 @@ mod tests {
         assert_eq!(seen(&recent, 120), Happened::default());
         let kinds = |second| recent.ended_of(&TenantId::default_tenant(), at(second)).count();
         assert_eq!((kinds(61), kinds(120)), (1, 0));
+        end(&key("b"), 200, &mut recent);
+        assert!(recent.of.contains_key(&key("a")), "there are few");
         for number in 0..=SPARE {
             end(&key(&format!("k{number}")), 200, &mut recent);
         }
         assert!(!recent.of.contains_key(&key("a")) && recent.of.len() > SPARE);
+    }
+
+    #[test]
+    fn attempts_that_start_and_operations_that_fail_are_counted_in_every_step() {
+        let queued = operation(1, timestamp(0));
+        let mut failed = queued.clone();
+        let outcome = Outcome::Failed { error: OperationError::service("BROKEN", 9, "broken") };
+        failed.life.state = State::Done { outcome, at: timestamp(1), purge_at: timestamp(9) };
+        let mut recent = Recent::default();
+        for second in [0, 10, 20] {
+            recent.add(&key("a"), (Some(&queued), &queued), EventType::Started, at(second));
+            recent.add(&key("a"), (Some(&queued), &failed), EventType::Finished, at(second));
+        }
+        let expected = Happened { submitted: 0, started: 3, ended: 3, failed: 3 };
+        assert_eq!(recent.seen(&key("a"), at(20)).happened, expected);
+        assert_eq!(recent.seen(&key("b"), at(20)), Seen::default());
+        assert_eq!(recent.commits(), None);
+        recent.commit_took(Duration::from_millis(7));
+        assert_eq!(recent.commits().map(|it| it.p50), Some(Duration::from_millis(7)));
     }
 
     #[test]

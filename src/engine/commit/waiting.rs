@@ -213,7 +213,23 @@ mod tests {
         waiting.push(submit("a", 1), at(0));
         let session = SessionId::from_uuid(uuid::Uuid::from_u128(1));
         waiting.push(Request::Renew { session }, at(0));
+        waiting.push(Request::Drain { session }, at(0));
         let taken = waiting.next_commit(at(0));
-        assert!(matches!(taken[..], [Request::Renew { .. }, Request::Submit { .. }]));
+        let order = matches!(
+            taken[..],
+            [Request::Renew { .. }, Request::Drain { .. }, Request::Submit { .. }]
+        );
+        assert!(order, "{taken:?}");
+    }
+
+    #[test]
+    fn of_more_than_a_commit_takes_the_rest_is_in_the_next() {
+        let mut waiting = Waiting::default();
+        let names: Vec<String> = (0..MOST + 76).map(|number| format!("little-{number}")).collect();
+        names.iter().for_each(|name| waiting.push(submit(name, 1), at(0)));
+        let commits = [taken(&mut waiting, at(0)), taken(&mut waiting, at(0))];
+        assert_eq!([commits[0].len(), commits[1].len()], [MOST, 76]);
+        assert!(commits.concat().into_iter().map(|it| it.0).eq(names), "in their order");
+        assert!(waiting.is_empty());
     }
 }

@@ -221,3 +221,6 @@ fn places(table: &LimitTable, submission: &Submission) -> Vec<(Place, u64)> {
     let limits = table.running(&submission.tenant, &submission.kind).into_iter();
     limits.filter_map(|limit| Some((limit.place(submission)?, limit.most))).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,7 +263,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::engine::sample::{self, at, id, operation};
-    use crate::operation::EventType;
+    use crate::operation::{EventType, State};
 
     fn key() -> QueueKey {
         QueueKey::of(&operation(1, at(0)))
@@ -299,6 +299,28 @@ mod tests {
         assert_eq!(queue.roll_back(at(0)), [key(), key()]);
         assert_eq!(waiting(&queue), [id(1), id(2)]);
         assert!(queue.roll_back(at(0)).is_empty(), "once");
+    }
+
+    #[test]
+    fn what_is_to_start_later_is_put_back_as_well() {
+        let mut queue = Queue::default();
+        let later = |transition: Transition| {
+            let delay = |operation: Arc<Operation>| {
+                let mut later = Operation::clone(&operation);
+                if let State::Queued { not_before } = &mut later.life.state {
+                    *not_before = at(30);
+                }
+                Arc::new(later)
+            };
+            let before = transition.before.map(delay);
+            Transition { before, after: delay(transition.after), ..transition }
+        };
+        queue.follow(&later(submitted(1)), at(0));
+        queue.commit();
+        queue.follow(&later(cancelled(1)), at(0));
+        assert_eq!(queue.next_due(), None);
+        assert_eq!(queue.roll_back(at(0)), [key()]);
+        assert_eq!((queue.next_due(), waiting(&queue)), (Some(at(30)), vec![]));
     }
 
     #[test]

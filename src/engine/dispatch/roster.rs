@@ -200,3 +200,6 @@ fn record(seen: &Seen, since: Timestamp) -> WorkerRecord {
 fn lanes(seen: &Seen) -> impl Iterator<Item = Lane> + '_ {
     seen.kinds.iter().map(|kind| Lane { scope: seen.scope.clone(), kind: kind.clone() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,6 +100,12 @@ impl Upkeep {
             || self.recheck.is_some_and(|(at, not_before)| at <= now && not_before <= moment)
     }
 
+    /// All that is due is skipped: new due operations are looked for now and then. Replaces the look that has just
+    /// been, whose time is past.
+    fn look_later(&mut self, now: Timestamp, moment: Moment) {
+        (self.wake_at, self.recheck) = (None, Some((now, moment.after(PAUSE))));
+    }
+
     /// Stops reading the store for a while.
     pub(crate) fn pause(&mut self, moment: Moment) {
         self.paused_until = moment.after(PAUSE);
@@ -179,9 +185,7 @@ impl Upkeep {
         }
         due.retain(|id| !quarantine.holds(*id, moment));
         if due.is_empty() {
-            // New due operations are looked for now and then.
-            self.wake_at = None;
-            self.recheck(now, moment.after(PAUSE));
+            self.look_later(now, moment);
         }
         due.truncate(MAX_DUE);
         Ok(due.into_iter().map(|id| Work::Own(id, Command::Tick { chance: chance() })).collect())
@@ -216,8 +220,13 @@ pub(crate) async fn lost_sessions(
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+    use uuid::Uuid;
+
     use super::*;
-    use crate::engine::sample::at;
+    use crate::engine::request::WorkerHello;
+    use crate::engine::sample::{at, id};
+    use crate::operation::{Attempt, TenantId, WorkerId};
 
     fn moment(seconds: u64) -> Moment {
         Moment::new(Duration::from_secs(seconds))
@@ -251,6 +260,18 @@ mod tests {
     }
 
     #[test]
+    fn where_all_that_is_due_is_skipped_each_look_is_a_pause_after_the_last() {
+        let mut upkeep = upkeep();
+        upkeep.wake_by(Some(at(20)));
+        for second in 5..9 {
+            upkeep.look_later(at(20), moment(second));
+            assert!(!upkeep.is_due(at(20), moment(second)));
+            assert_eq!(upkeep.next(at(20), false), Wake::at_moment(moment(second + 1)));
+            assert!(upkeep.is_due(at(20), moment(second + 1)));
+        }
+    }
+
+    #[test]
     fn a_pause_ends_by_monotonic_time_whatever_the_clock_shows() {
         let mut upkeep = upkeep();
         assert!(!upkeep.is_pausing(moment(0)), "there is none at the start");
@@ -259,6 +280,43 @@ mod tests {
         let early = Wake::at_time(at(0));
         assert_eq!(upkeep.after_pause(early, moment(3)), Wake::at_moment(moment(4)));
         assert_eq!(upkeep.after_pause(early, moment(4)), early);
+    }
+
+    #[test]
+    fn a_stream_that_nobody_reads_ends_when_sessions_are_looked_over() {
+        let (mut upkeep, mut sessions) = (upkeep(), Sessions::default());
+        let hello = WorkerHello {
+            in_process: false,
+            scope: TenantId::default_tenant().into(),
+            worker: WorkerId::parse("w").expect("a name"),
+            kinds: Vec::new(),
+            max_in_flight: 1,
+            resume: None,
+            running: Vec::new(),
+        };
+        // There was no room for the request that says so.
+        let (sender, _) = mpsc::channel(1);
+        let session = SessionId::from_uuid(Uuid::from_u128(1));
+        sessions.connect(session, &hello, sender, moment(1_000));
+        upkeep.ended_leases(&mut sessions, &Quarantine::default(), moment(0));
+        assert_eq!(sessions.len(), 0);
+    }
+
+    #[test]
+    fn what_is_left_alone_keeps_the_lease_of_a_silent_worker() {
+        let (mut upkeep, mut sessions) = (upkeep(), Sessions::default());
+        let session = SessionId::from_uuid(Uuid::from_u128(1));
+        for number in [1, 2] {
+            let (tenant, worker) = (TenantId::default_tenant(), WorkerId::parse("w").expect("w"));
+            sessions.restore(session, tenant, worker, (id(number), Attempt(1)), moment(5));
+        }
+        let mut quarantine = Quarantine::default();
+        quarantine.set_aside(id(1), moment(0));
+        assert!(upkeep.ended_leases(&mut sessions, &quarantine, moment(4)).is_empty());
+        let lost = upkeep.ended_leases(&mut sessions, &quarantine, moment(5));
+        assert_eq!(lost.iter().filter_map(Work::own_id).collect::<Vec<_>>(), [id(2)]);
+        let lost = upkeep.ended_leases(&mut sessions, &quarantine, moment(30));
+        assert_eq!(lost.len(), 2, "the first is tried again");
     }
 
     #[test]

@@ -263,6 +263,11 @@ impl House {
         hall.progress.retain(|of, (owner, _)| *owner != id || !ended.contains(of));
     }
 
+    /// Progress is not kept for long.
+    pub fn forget_progress(&self) {
+        self.hall().progress.clear();
+    }
+
     pub fn progress_of_others(&self, id: ReplicaId) -> Vec<AttemptProgress> {
         let hall = self.hall();
         let others = hall.progress.values().filter(|(owner, _)| *owner != id);

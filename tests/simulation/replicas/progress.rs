@@ -11,6 +11,7 @@ use longrun::operation::{Attempt, Operation, TenantId};
 use longrun::store::shared::AttemptProgress;
 
 use super::stage::play;
+use crate::store::Weather;
 
 #[test]
 fn progress_that_is_reported_here_is_seen_there_until_the_attempt_is_over() {
@@ -50,6 +51,27 @@ fn progress_that_is_reported_here_is_seen_there_until_the_attempt_is_over() {
         stage.report(1, moved.session, id, 1).await.unwrap();
         stage.wait(2).await;
         assert_eq!(stage.house.progress_of_others(0), [], "nothing of it is left");
+    });
+}
+
+#[test]
+fn progress_that_is_not_in_the_store_is_left_again() {
+    play(2, |stage| async move {
+        let percent = |operation: Operation| operation.life.progress?.percent;
+        let work = stage.work(0, 1, None, &[]).await;
+        let id = stage.submit(0).await;
+        stage.rest().await;
+        stage.set_weather(0, Weather::Down);
+        stage.progress(0, work.session, id, 20.0).await;
+        stage.wait_alive(0, work.session, 2).await;
+        assert_eq!(percent(stage.get(1, id).await), None);
+        stage.set_weather(0, Weather::Still);
+        stage.wait_alive(0, work.session, 2).await;
+        assert_eq!(percent(stage.get(1, id).await), Some(20.0));
+        stage.house.forget_progress();
+        assert_eq!(percent(stage.get(1, id).await), None);
+        stage.wait_alive(0, work.session, 65).await;
+        assert_eq!(percent(stage.get(1, id).await), Some(20.0));
     });
 }
 

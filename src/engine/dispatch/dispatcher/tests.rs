@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::*;
 use crate::engine::EngineConfig;
 use crate::engine::sample::{at, id, operation};
+use crate::operation::limits::{Limit, LimitName};
 use crate::operation::{Attempt, Kind, Reporter, TenantId, WorkerId};
 
 const NOW: (Timestamp, Moment) = (Timestamp::from_micros(5_000_000), Moment::new(Duration::ZERO));
@@ -19,19 +20,24 @@ fn draft() -> Draft {
     Draft::new(at(5), &EngineConfig::default())
 }
 
+/// A worker for kind `a`.
+fn hello() -> WorkerHello {
+    WorkerHello {
+        scope: TenantId::default_tenant().into(),
+        worker: WorkerId::parse("w").expect("a name"),
+        kinds: vec![Kind::parse("a").expect("a kind")],
+        max_in_flight: 1,
+        resume: None,
+        in_process: false,
+        running: Vec::new(),
+    }
+}
+
 /// A dispatcher with one worker for kind `a`, and the messages to it.
 fn with_worker(slots: usize) -> (Dispatcher, mpsc::Receiver<ToWorker>) {
     let mut dispatcher = Dispatcher::default();
     let (sender, receiver) = mpsc::channel(10);
-    let hello = WorkerHello {
-        scope: TenantId::default_tenant().into(),
-        worker: WorkerId::parse("w").expect("a name"),
-        kinds: vec![Kind::parse("a").expect("a kind")],
-        max_in_flight: slots,
-        resume: None,
-        in_process: false,
-        running: Vec::new(),
-    };
+    let hello = WorkerHello { max_in_flight: slots, ..hello() };
     dispatcher.connect(session(), hello, sender, Moment::MAX, false);
     (dispatcher, receiver)
 }
@@ -142,6 +148,9 @@ fn what_is_left_alone_does_not_hide_what_is_behind_it() {
     let matched = dispatcher.matches(9, NOW, &quarantine, |_| false);
     assert_eq!(matched, [(session(), id(3))]);
     assert_eq!(dispatcher.next_due(), Some(at(35)), "what was only locked comes again");
+    dispatcher.committed(&draft, Vec::new(), |_| Moment::MAX, |_| true);
+    dispatcher.release_due(at(35));
+    assert_eq!(matches(&mut dispatcher, 9), [(session(), id(2))], "the damaged one does not");
 }
 
 #[test]
@@ -162,4 +171,71 @@ fn a_later_attempt_of_the_same_session_is_adopted_and_an_earlier_one_is_not() {
     assert!(receiver.try_recv().is_err());
     assert!(dispatcher.recheck(id(1), &running(2)), "that is not what it holds");
     assert!(matches!(receiver.try_recv(), Ok(ToWorker::NotCurrent { .. })));
+}
+
+/// Starts in one commit what there is room for; whether operation `number` has begun that attempt.
+fn starts(dispatcher: &mut Dispatcher, draft: &mut Draft, number: u128, attempt: u32) -> bool {
+    for (session, id) in matches(dispatcher, 9) {
+        dispatcher.acquire(session, id, draft);
+    }
+    dispatcher.committed(draft, Vec::new(), |_| Moment::MAX, |_| true);
+    dispatcher.sessions().holds(session(), id(number), Attempt(attempt))
+}
+
+#[test]
+fn an_attempt_that_follows_another_in_one_commit_has_its_place() {
+    let (mut dispatcher, _receiver) = with_worker(9);
+    dispatcher.places_mut().begin();
+    let label = Some("customer".to_owned());
+    let limit = Limit { name: LimitName::Running, tenant: None, kind: None, label };
+    dispatcher.set_limits(&Arc::new(LimitTable::new([(limit, 1)]).expect("a limit")));
+    let [one, two] = [1, 2].map(|number| {
+        let mut operation = operation(number, at(0));
+        let submission = Arc::make_mut(&mut operation.submission);
+        submission.labels.insert("customer".to_owned(), "x".to_owned());
+        Arc::new(operation)
+    });
+    let mut first = draft();
+    dispatcher.queue_mut().put(&one, at(5));
+    dispatcher.mark(QueueKey::of(&one));
+    first.learn(one);
+    assert!(starts(&mut dispatcher, &mut first, 1, 1));
+
+    let (mut again, running) = (draft(), first.current(id(1)).expect("it runs"));
+    again.learn(Arc::clone(&running));
+    let lost = Command::LoseLease { attempt: Attempt(1) };
+    again.apply(&running, &lost, None, None).expect("it can be lost");
+    dispatcher.follow(again.transitions(), at(5));
+    assert!(starts(&mut dispatcher, &mut again, 1, 2));
+
+    let mut later = draft();
+    dispatcher.queue_mut().put(&two, at(5));
+    dispatcher.mark(QueueKey::of(&two));
+    later.learn(Arc::clone(&two));
+    assert!(!starts(&mut dispatcher, &mut later, 2, 1), "there is one place");
+
+    dispatcher.set_limits(&Arc::default());
+    let mut unlimited = draft();
+    unlimited.learn(two);
+    assert!(starts(&mut dispatcher, &mut unlimited, 2, 1), "it is looked at again");
+}
+
+#[test]
+fn a_tenants_weight_is_its_share_of_turns() {
+    let mut dispatcher = Dispatcher::default();
+    let (sender, _receiver) = mpsc::channel(10);
+    let hello = WorkerHello { scope: Scope::All, max_in_flight: 8, ..hello() };
+    dispatcher.connect(session(), hello, sender, Moment::MAX, false);
+    let [light, heavy] = ["light", "heavy"].map(|name| TenantId::parse(name).expect("a tenant"));
+    let (name, tenant) = (LimitName::Weight, Some(heavy.clone()));
+    let weight = Limit { name, tenant, kind: None, label: None };
+    dispatcher.set_limits(&Arc::new(LimitTable::new([(weight, 3)]).expect("a limit")));
+    for number in 0..16 {
+        let tenant = if number < 8 { &light } else { &heavy };
+        let key = QueueKey { tenant: tenant.clone(), kind: Kind::parse("a").expect("a kind") };
+        dispatcher.queue_mut().put_back(key, (Reverse(4), id(number)));
+    }
+    let matched = matches(&mut dispatcher, 8);
+    let of_light = matched.iter().filter(|(_, it)| *it < id(8)).count();
+    assert_eq!((matched.len(), of_light), (8, 2), "{matched:?}");
 }

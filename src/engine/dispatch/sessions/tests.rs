@@ -5,6 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::*;
+use crate::engine::dispatch::roster::WorkerState;
 use crate::engine::sample;
 use crate::operation::{Kind, TenantId};
 use crate::thread_time;
@@ -50,6 +51,12 @@ fn lease(sessions: &mut Sessions, number: u128) {
     sessions.restore(session(1), tenant, worker, lease, at(10));
 }
 
+/// The states to publish of sessions that have changed; `None`: it is gone.
+fn published(sessions: &mut Sessions) -> Vec<(SessionId, Option<WorkerState>)> {
+    let changed = sessions.take_unpublished().into_iter();
+    changed.map(|(id, session)| (id, session.map(|session| session.seen().state))).collect()
+}
+
 fn message() -> ToWorker {
     ToWorker::NotCurrent { id: operation(9), attempt: Attempt(1) }
 }
@@ -60,6 +67,7 @@ fn a_session_takes_what_it_has_room_for() {
     let _stream = connected(&mut sessions);
     lease(&mut sessions, 1);
     assert_eq!(sessions.reserve(&queue("b")), None, "another kind");
+    assert!(sessions.serves(&queue("a")) && !sessions.serves(&queue("b")));
     assert_eq!(sessions.reserve(&queue("a")), Some(session(1)));
     assert_eq!(sessions.reserve(&queue("a")), None, "what is reserved counts");
     sessions.settle([session(1)]);
@@ -104,7 +112,10 @@ fn a_session_with_leases_outlives_its_stream_and_takes_nothing_meanwhile() {
 fn all_are_cut_off_and_their_sessions_remain() {
     let mut sessions = Sessions::default();
     let (_, mut receiver) = connected(&mut sessions);
+    assert_eq!(published(&mut sessions), [(session(1), Some(WorkerState::Serving))]);
+    assert_eq!(published(&mut sessions), []);
     sessions.disconnect_all();
+    assert_eq!(published(&mut sessions), [(session(1), Some(WorkerState::Away))]);
     assert!(receiver.try_recv().is_err() && receiver.is_closed());
     assert_eq!((sessions.len(), sessions.reserve(&queue("a"))), (1, None));
 }
@@ -297,6 +308,8 @@ fn what_a_place_held_before_is_handed_to_its_next_poll() {
     let (_, again, _receiver) = place(&mut sessions);
     assert_eq!(sessions.reserve(&queue("a")), None, "it takes nothing else");
     assert!(!sessions.end_poll(id, again, at(30)), "it was not handed");
+    assert!(!sessions.get(id).expect("it has a lease").is_free_place());
+    assert!(sessions.end_poll(session(9), again, at(30)), "of what is gone nothing is left");
     let (_, again, mut receiver) = place(&mut sessions);
     hand(&mut sessions, id);
     // The earlier poll ends now, and its client has disconnected.

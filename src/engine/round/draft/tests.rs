@@ -95,3 +95,20 @@ fn nothing_is_written_where_nothing_changes() {
     draft.forget();
     assert!(!draft.is_empty());
 }
+
+#[test]
+fn a_new_child_rests_on_its_batch_as_it_was_read() {
+    let mut draft = draft();
+    for number in [1, 2] {
+        draft.learn(Arc::new(operation(number, at(0))));
+    }
+    draft.submit(&new_operation("a"), id(7));
+    for (number, parent) in [(8, 1), (9, 7), (10, 2)] {
+        draft.submit(&NewOperation { parent: Some(id(parent)), ..new_operation("a") }, id(number));
+    }
+    // What this commit writes itself is checked anyway.
+    let changed = draft.current(id(2)).expect("it is known");
+    let cancel = Command::Cancel { reason: String::new() };
+    draft.apply(&changed, &cancel, None, None).expect("it can be");
+    assert_eq!(draft.batch().parents, [(id(1), Revision(1))]);
+}
