@@ -87,6 +87,7 @@ pub struct Client {
     /// The maximum number of retries of a call; `None`: the default.
     retries: Option<u32>,
     patience: Duration,
+    #[cfg(feature = "worker")]
     is_within_server: bool,
 }
 
@@ -116,6 +117,7 @@ impl Client {
             public_address: None,
             retries: None,
             patience: DEFAULT_PATIENCE,
+            #[cfg(feature = "worker")]
             is_within_server: false,
         }
     }
@@ -127,6 +129,7 @@ impl Client {
     }
 
     /// Whether the server is in this process.
+    #[cfg(feature = "worker")]
     pub(crate) fn is_within_server(&self) -> bool {
         self.is_within_server
     }
@@ -137,9 +140,8 @@ impl Client {
         self.channel.clone()
     }
 
-    /// The server's URL, for log lines.
-    #[cfg(feature = "worker")]
-    pub(crate) fn url(&self) -> Option<&str> {
+    /// The server's URL as it was given; `None` over a channel of the caller's own.
+    pub fn url(&self) -> Option<&str> {
         self.url.as_deref()
     }
 
