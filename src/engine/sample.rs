@@ -4,13 +4,27 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::dispatch::queue::QueueKey;
 use crate::operation::{
-    Command, Decision, Kind, NewOperation, Operation, OperationId, Timestamp, decide, sample,
-    transition,
+    Command, Decision, Kind, NewOperation, Operation, OperationId, TenantId, Timestamp, decide,
+    sample, transition,
 };
 
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros(seconds * 1_000_000)
+}
+
+pub(crate) fn tenant(name: &str) -> TenantId {
+    TenantId::parse(name).expect("a tenant")
+}
+
+pub(crate) fn kind(name: &str) -> Kind {
+    Kind::parse(name).expect("a kind")
+}
+
+/// The queue of a tenant and a kind.
+pub(crate) fn key(tenant_name: &str, kind_name: &str) -> QueueKey {
+    QueueKey { tenant: tenant(tenant_name), kind: kind(kind_name) }
 }
 
 pub(crate) fn id(number: u128) -> OperationId {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::engine::sample::{at, new_operation, operation};
+use crate::engine::sample::{at, key, new_operation, operation};
 use crate::operation::limits::Limit;
 use crate::operation::{EventType, Lease, SessionId, State};
 
@@ -47,11 +47,6 @@ fn an_operation_counts_from_its_submission_to_its_end() {
     counts.committed(&done, Moment::default());
     assert_eq!((counts.all(), counts.room()), (0, 1));
     assert!(counts.of.is_empty());
-}
-
-fn key(tenant: &str, kind: &str) -> QueueKey {
-    let (tenant, kind) = (TenantId::parse(tenant), Kind::parse(kind));
-    QueueKey { tenant: tenant.expect("a tenant"), kind: kind.expect("a kind") }
 }
 
 #[test]

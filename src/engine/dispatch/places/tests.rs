@@ -1,21 +1,8 @@
 //! What is counted, who waits for a place, and what comes back when one is free.
 
 use super::*;
-use crate::engine::sample::{at, id, operation};
+use crate::engine::sample::{at, id, key, kind, operation, tenant};
 use crate::operation::limits::{Limit, LimitName};
-use crate::operation::{Kind, TenantId};
-
-fn tenant(name: &str) -> TenantId {
-    TenantId::parse(name).expect("a tenant")
-}
-
-fn kind(name: &str) -> Kind {
-    Kind::parse(name).expect("a kind")
-}
-
-fn key(tenant_name: &str, kind_name: &str) -> QueueKey {
-    QueueKey { tenant: tenant(tenant_name), kind: kind(kind_name) }
-}
 
 /// Limits of tenant `t` on running attempts, each for a kind or a label, or for all together.
 fn table(limits: &[(Option<&str>, Option<&str>, u64)]) -> Arc<LimitTable> {

@@ -3,20 +3,7 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::engine::sample::at;
-use crate::operation::TenantId;
-
-fn tenant(name: &str) -> TenantId {
-    TenantId::parse(name).expect("a tenant")
-}
-
-fn kind(name: &str) -> Kind {
-    Kind::parse(name).expect("a kind")
-}
-
-fn key(tenant_name: &str, kind_name: &str) -> QueueKey {
-    QueueKey { tenant: tenant(tenant_name), kind: kind(kind_name) }
-}
+use crate::engine::sample::{at, key, kind, tenant};
 
 fn session(number: u128) -> SessionId {
     SessionId::from_uuid(Uuid::from_u128(number))
