@@ -56,7 +56,7 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
     let (service, caller) = (visit.service(), &visit.caller);
     let figures = service.system(caller).await?;
     let (kinds, kind_count) = service.list_kinds(caller).await?;
-    let (workers, worker_count) = service.list_workers(caller, None).await?;
+    let (workers, worker_count) = service.workers(caller, None).await?;
     let number = |number: u64| Some(number.to_string());
     let count = |number: usize| Some(number.to_string());
     let sum = |of: fn(&crate::service::KindRecord) -> u64| number(kinds.iter().map(of).sum());
@@ -80,8 +80,8 @@ async fn read(visit: &Visit, now: Option<Timestamp>) -> Result<System, ServiceEr
     ];
     // The server's own worker of batches has thousands of places that execute nothing else.
     let is_of_batches = |kinds: &[Kind]| kinds.iter().any(Kind::is_of_batches);
-    let own = workers.iter().filter(|it| is_of_batches(&it.figures.kinds)).count();
-    let workers = workers.iter().map(|it| &it.figures).filter(|it| !is_of_batches(&it.kinds));
+    let own = workers.iter().filter(|it| is_of_batches(&it.kinds)).count();
+    let workers = workers.iter().filter(|it| !is_of_batches(&it.kinds));
     let serving = workers.filter(|it| it.state == WorkerState::Serving);
     let places = serving.clone().map(|it| it.places).sum();
     let work = vec![

@@ -81,7 +81,9 @@ pub use payloads::{ContentStream, Contents, Intake};
 pub use quotas::{ConnectionTenants, RATE_WINDOW, Rate};
 pub use reports::Report;
 pub use room::{AnswerRoom, CallRoom, ConnectionRoom};
-pub use standing::{KindRecord, MAX_LISTED, Percentiles, SystemFigures, WorkerRecord, WorkerState};
+pub use standing::{
+    KindRecord, MAX_LISTED, Percentiles, SystemFigures, WorkerFigures, WorkerRecord, WorkerState,
+};
 pub use submissions::Submitted;
 pub use tenant_limits::{LimitRecord, TenantLimits};
 pub use turns::Turn;

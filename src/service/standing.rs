@@ -8,8 +8,8 @@ use super::{
     Action, Caller, Document, ListParameters, Service, ServiceError, View, Violations,
     parse_filter, room,
 };
-use crate::engine::{KindFigures, StoreHealth, WorkerFigures};
-pub use crate::engine::{Percentiles, WorkerState};
+use crate::engine::{KindFigures, StoreHealth};
+pub use crate::engine::{Percentiles, WorkerFigures, WorkerState};
 use crate::operation::limits::LimitName;
 use crate::operation::{Kind, Operation, Timestamp, WorkerId};
 use crate::store::{ListOrder, ListQuery, OrderBy};
@@ -84,20 +84,31 @@ impl Service {
 
     /// The workers that execute the caller's operations, by name, and their number: at most [`MAX_LISTED`] are
     /// returned. With `kind`, only those that serve it.
+    pub async fn workers(
+        &self,
+        caller: &Caller,
+        kind: Option<&Kind>,
+    ) -> Result<(Vec<WorkerFigures>, usize), ServiceError> {
+        caller.may(Action::List)?;
+        let mut workers = self.engine.workers(&caller.tenant, &self.engine.other_workers().await);
+        workers.retain(|worker| kind.is_none_or(|kind| worker.kinds.contains(kind)));
+        let total = workers.len();
+        workers.truncate(MAX_LISTED);
+        Ok((workers, total))
+    }
+
+    /// The same with the operations that they execute.
     pub async fn list_workers(
         &self,
         caller: &Caller,
         kind: Option<&Kind>,
     ) -> Result<(Vec<WorkerRecord>, usize), ServiceError> {
-        caller.may(Action::List)?;
+        let (workers, total) = self.workers(caller, kind).await?;
         // It lists running operations.
         room::take_turn(self.turns.take(&caller.tenant)).await;
-        let mut workers = self.engine.workers(&caller.tenant, &self.engine.other_workers().await);
-        workers.retain(|worker| kind.is_none_or(|kind| worker.kinds.contains(kind)));
-        let total = workers.len();
-        workers.truncate(MAX_LISTED);
         let mut running = match workers.iter().any(|worker| worker.running > 0) {
-            true => self.running(caller).await?,
+            // While the store does not respond, the workers themselves are known.
+            true => self.running(caller).await.unwrap_or_default(),
             false => HashMap::new(),
         };
         let records = workers.into_iter().map(|figures| {
