@@ -242,9 +242,13 @@ impl Dispatcher {
                 Some(outcome.operation)
             }
             Err(_) => {
-                // Not due after all (a limit has expired, or the clock was set back): a timer will handle it.
                 self.places.end_drafted(id);
-                self.queue.put(&operation, draft.now());
+                // A limit is up, which a timer has not seen to yet, or the clock was set back.
+                let _ = draft.apply(&operation, &Command::Tick { chance: 0.0 }, None, None);
+                match draft.transitions().get(before..).unwrap_or_default() {
+                    [] => self.queue.put(&operation, draft.now()),
+                    ended => self.follow(ended, draft.now()),
+                }
                 None
             }
         }

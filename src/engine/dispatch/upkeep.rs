@@ -15,6 +15,9 @@ use crate::store::{Store, StoreError};
 /// The maximum number of operations that one commit changes because time has passed. Other work goes on between such
 /// commits, also while retention deletes.
 const MAX_DUE: usize = 128;
+/// How long the next look for due operations waits after one that has found all of them. Otherwise every commit of a
+/// busy server would remove the few operations that have just expired.
+const GATHERING: Duration = Duration::from_millis(50);
 /// The longest interval between checks of sessions.
 const SESSION_CHECK: Duration = Duration::from_secs(1);
 /// How long the store is not read after a read has failed.
@@ -62,6 +65,8 @@ impl Wake {
 pub(crate) struct Upkeep {
     /// At most the earliest `wake_at` of what was committed here.
     wake_at: Option<Timestamp>,
+    /// The store is not read for that before this moment.
+    look_at: Moment,
     /// The store is read again when both times have come.
     recheck: Option<(Timestamp, Moment)>,
     check_sessions_at: Moment,
@@ -76,6 +81,7 @@ impl Upkeep {
     pub(crate) fn new(moment: Moment, heartbeat_interval: Duration) -> Self {
         Self {
             wake_at: None,
+            look_at: moment,
             recheck: None,
             check_sessions_at: moment,
             check_interval: SESSION_CHECK.min(heartbeat_interval / 2),
@@ -96,7 +102,7 @@ impl Upkeep {
 
     /// Whether to look for due operations in the store.
     pub(crate) fn is_due(&self, now: Timestamp, moment: Moment) -> bool {
-        self.wake_at.is_some_and(|at| at <= now)
+        self.wake_at.is_some_and(|at| at <= now && self.look_at <= moment)
             || self.recheck.is_some_and(|(at, not_before)| at <= now && not_before <= moment)
     }
 
@@ -118,11 +124,12 @@ impl Upkeep {
     /// When to act next, with or without sessions.
     pub(crate) fn next(&self, now: Timestamp, sessions: bool) -> Wake {
         let check = sessions.then(|| Wake::at_moment(self.check_sessions_at));
-        let recheck = self.recheck.map(|(at, not_before)| match at <= now {
+        let both = |(at, not_before)| match at <= now {
             true => Wake::at_moment(not_before),
             false => Wake::at_time(at),
-        });
-        let times = [self.wake_at.map(Wake::at_time), recheck, check];
+        };
+        let look = self.wake_at.map(|at| both((at, self.look_at)));
+        let times = [look, self.recheck.map(both), check];
         times.into_iter().flatten().fold(Wake::NEVER, Wake::or)
     }
 
@@ -170,7 +177,11 @@ impl Upkeep {
         mut chance: impl FnMut() -> f64,
     ) -> Result<Vec<Work>, StoreError> {
         // Skipped operations stay due, and must not hide the ones behind them.
-        let mut due = store.due(now, MAX_DUE + quarantine.len()).await?;
+        let most = MAX_DUE + quarantine.len();
+        let mut due = store.due(now, most).await?;
+        if (1..most).contains(&due.len()) {
+            self.look_at = moment.after(GATHERING);
+        }
         if due.is_empty() {
             // The timer was early, its reason has changed since, or it was for tombstones.
             let next = store.next_wake().await?;
@@ -247,6 +258,16 @@ mod tests {
         let both = Wake::at_time(at(20)).or(Wake::at_moment(moment(0)));
         assert_eq!(upkeep.next(at(0), true), both);
         assert!(!upkeep.is_due(at(19), moment(100)) && upkeep.is_due(at(20), moment(0)));
+    }
+
+    #[test]
+    fn what_expires_soon_after_a_look_that_found_all_is_gathered() {
+        let mut upkeep = upkeep();
+        upkeep.look_at = moment(5);
+        upkeep.wake_by(Some(at(20)));
+        assert_eq!(upkeep.next(at(19), false), Wake::at_time(at(20)));
+        assert_eq!(upkeep.next(at(20), false), Wake::at_moment(moment(5)));
+        assert!(!upkeep.is_due(at(20), moment(4)) && upkeep.is_due(at(20), moment(5)));
     }
 
     #[test]

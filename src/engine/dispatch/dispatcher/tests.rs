@@ -88,6 +88,24 @@ fn what_was_matched_is_offered_again_when_its_draft_is_abandoned() {
 }
 
 #[test]
+fn what_is_matched_when_its_limit_is_up_ends() {
+    let (mut dispatcher, _receiver) = with_worker(1);
+    let (mut draft, mut late) = (draft(), operation(1, at(0)));
+    let mut submission = crate::operation::Submission::clone(&late.submission);
+    submission.settings.queue_timeout = Some(Duration::from_secs(5));
+    late.submission = Arc::new(submission);
+    let late = Arc::new(late);
+    dispatcher.queue_mut().put(&late, at(4));
+    draft.learn(late);
+    waiting(&mut dispatcher, &mut draft, &[2]);
+    assert_eq!(matches(&mut dispatcher, 9), [(session(), id(1))]);
+    assert!(dispatcher.acquire(session(), id(1), &mut draft).is_none());
+    assert!(draft.current(id(1)).is_some_and(|ended| ended.is_done()));
+    dispatcher.mark_starved();
+    assert_eq!(matches(&mut dispatcher, 9), [(session(), id(2))], "its slot is free");
+}
+
+#[test]
 fn a_committed_start_is_a_lease_and_a_message() {
     let (mut dispatcher, mut receiver) = with_worker(2);
     let mut draft = draft();
