@@ -11,7 +11,7 @@ use crate::store::postgres::checkup::{self, Examination};
 /// The oldest PostgreSQL that the server accepts.
 const OLDEST: u32 = 140_000;
 /// The number of connections that a replica needs.
-const PER_REPLICA: u64 = 6;
+const PER_REPLICA: u64 = 10;
 /// An older snapshot keeps many dead rows in the database.
 const LONG_SNAPSHOT: Duration = Duration::from_secs(600);
 const CLOCKS: Duration = Duration::from_secs(2);
@@ -65,6 +65,15 @@ fn database(found: &Examination) -> Vec<Finding> {
     let setting = |name: &str| found.settings.get(name).map_or("", String::as_str);
     let version = setting("server_version");
     let mut findings = Vec::new();
+    for (name, consequence) in [
+        ("fsync", "a crash of the machine may damage the database and lose what was acknowledged"),
+        ("full_page_writes", "a crash of the machine may damage the database"),
+    ] {
+        if setting(name) == "off" {
+            let advice = format!("set {name} = on: {consequence}");
+            findings.push(Finding::failed(Check::Store, format!("{name} is off"), advice));
+        }
+    }
     let mut say = |is_wrong: bool, message: String, advice: &str| {
         if is_wrong {
             findings.push(Finding::warning(Check::Store, message, advice));
@@ -72,19 +81,11 @@ fn database(found: &Examination) -> Vec<Finding> {
     };
     let is_old = setting("server_version_num").parse().is_ok_and(|number: u32| number < OLDEST);
     say(is_old, format!("PostgreSQL {version} is too old"), "use PostgreSQL 14 or later");
-    for (name, advice) in [
-        (
-            "fsync",
-            "set fsync = on: a crash of the machine may damage the database and lose what was acknowledged",
-        ),
-        (
-            "full_page_writes",
-            "set full_page_writes = on: a crash of the machine may damage the database",
-        ),
-        ("autovacuum", "set autovacuum = on: without it, dead rows pile up"),
-    ] {
-        say(setting(name) == "off", format!("{name} is off"), advice);
-    }
+    say(
+        setting("autovacuum") == "off",
+        "autovacuum is off".to_owned(),
+        "set autovacuum = on: without it, dead rows pile up",
+    );
     let most: u64 = setting("max_connections").parse().unwrap_or_default();
     let left = most.saturating_sub(found.connections);
     say(
@@ -120,4 +121,36 @@ fn database(found: &Examination) -> Vec<Finding> {
         findings.push(Finding::ok(Check::Store, message));
     }
     findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Verdict;
+    use super::*;
+
+    #[test]
+    fn what_may_lose_data_is_a_failure_and_what_costs_time_a_warning() {
+        for (setting, verdict) in [
+            ("fsync", Verdict::Failed),
+            ("full_page_writes", Verdict::Failed),
+            ("autovacuum", Verdict::Warning),
+        ] {
+            let settings =
+                [("server_version_num", "150000"), ("max_connections", "100"), (setting, "off")];
+            let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let time = text::now().duration_since(UNIX_EPOCH).unwrap();
+            let found = Examination {
+                settings: settings.into(),
+                time,
+                connections: 3,
+                oldest_snapshot: Duration::ZERO,
+            };
+            let findings = database(&found);
+            let [finding] = &findings[..] else { panic!("{findings:?}") };
+            assert_eq!(
+                (finding.verdict, finding.message.as_str()),
+                (verdict, &*format!("{setting} is off"))
+            );
+        }
+    }
 }
