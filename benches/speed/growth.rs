@@ -12,6 +12,9 @@ use crate::figures::{figure, median, verdict};
 use crate::fill::{Left, fill};
 use crate::processes::{Server, directory, longrun_round};
 
+/// How many operations the store has that the others are compared with. Not none: those that a load has just left behind
+/// would be got from the cache.
+const SMALL: u64 = 1_000;
 /// How many operations the largest store has, unless [`SIZE`] says otherwise.
 const LARGE: u64 = 1_000_000;
 /// Names a variable.
@@ -47,12 +50,9 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     let large = std::env::var(SIZE).ok().and_then(|size| size.parse().ok()).unwrap_or(LARGE);
     println!("\nGrowth, and start-up after a crash");
     let mut stores = Vec::new();
-    for (count, left) in [
-        (0, Left::Finished),
-        (10_000, Left::Finished),
-        (large, Left::Finished),
-        (large.min(LARGE), Left::Queued),
-    ] {
+    for (count, left) in
+        [(SMALL, Left::Finished), (large, Left::Finished), (large.min(LARGE), Left::Queued)]
+    {
         stores.push(open(count, left).await?);
     }
     for _ in 0..ROUNDS {
@@ -61,26 +61,26 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             store.rounds.push(figures);
         }
     }
-    println!("\n  {:<24} {:^27} {:^41}", "µs (× empty)", "latency p50", "CPU of the server");
+    println!("\n  {:<24} {:^27} {:^41}", "µs (× the first)", "latency p50", "CPU of the server");
     println!(
         "  {:<24} {:>13} {:>13} {:>13} {:>13} {:>13}",
         "", "submit", "claim", "a life", "a get", "a list of 50"
     );
     let medians: Vec<Figures> = stores.iter().map(Grown::medians).collect();
     for (store, figures) in stores.iter().zip(&medians) {
-        let Some(empty) = medians.first() else { break };
+        let Some(first) = medians.first() else { break };
         let pair = |ours: f64, theirs: f64| format!("{ours:.0} ({:.2})", ours / theirs);
         println!(
             "  {:<24} {:>13} {:>13} {:>13} {:>13} {:>13}",
             store.name,
-            pair(figures.submit, empty.submit),
-            pair(figures.claim, empty.claim),
-            pair(figures.life, empty.life),
-            pair(figures.get, empty.get),
-            pair(figures.list, empty.list),
+            pair(figures.submit, first.submit),
+            pair(figures.claim, first.claim),
+            pair(figures.life, first.life),
+            pair(figures.get, first.get),
+            pair(figures.list, first.list),
         );
     }
-    println!("  goal: within 1.15 of empty");
+    println!("  goal: within 1.10 of the first");
     Ok(())
 }
 
@@ -89,7 +89,7 @@ async fn open(count: u64, left: Left) -> anyhow::Result<Grown> {
     let ids = fill(directory.path(), count, left).await?;
     let server = Server::longrun(directory.path())?;
     let word = if left == Left::Queued { "queued" } else { "finished" };
-    let name = if count == 0 { "empty".to_owned() } else { format!("{count} {word}") };
+    let name = format!("{count} {word}");
     let limit = if left == Left::Queued { 3.0 } else { 1.0 };
     let took = server.ready_after.as_secs_f64();
     let goal = verdict(took < limit, &format!("under {limit:.0} s"));
@@ -108,13 +108,8 @@ impl Grown {
         let many = longrun_round(&self.server, "end", 64, Duration::from_millis(1_000), &[])?;
         let micros =
             |name: &str| one.report["latencyMs"][name]["p50"].as_f64().unwrap_or(0.0) * 1e3;
-        // Where the store is empty, what the loads have left behind is read.
-        let mine = self.client.list(list_request(NAMES as i32)).await?.operations;
-        let known = self.ids.iter().step_by(self.ids.len().div_ceil(NAMES).max(1));
-        let names: Vec<String> = match self.ids.len() {
-            0 => mine.into_iter().map(|operation| operation.name).collect(),
-            _ => known.map(OperationId::name).collect(),
-        };
+        let known = self.ids.iter().step_by(self.ids.len().div_ceil(NAMES));
+        let names: Vec<String> = known.map(OperationId::name).collect();
         let before = self.server.cpu()?;
         for name in names.iter().cycle().take(GETS) {
             self.client.get(name, OperationView::Basic).await?;
