@@ -1,6 +1,8 @@
 //! PostgreSQL beside a transaction that stays open, so that no version of a row can be cleaned away: lives at half the
-//! maximum, how long a claim takes, and the maximum before and after.
+//! maximum, how long claims and looks for what is due take, and the maximum before and after. Operations expire after
+//! ten seconds, so that as many are removed as are made.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::figures::{figure, verdict};
@@ -8,10 +10,10 @@ use crate::postgres_support::{Cluster, connect, has_server};
 use crate::processes::{Server, longrun_round};
 
 const CLIENTS: usize = 64;
-const MAXIMUM: Duration = Duration::from_secs(5);
 const SEGMENT: Duration = Duration::from_secs(15);
 /// How long the transaction stays open, unless `LONGRUN_BENCH_SECONDS` says something else.
 const SECONDS: u64 = 60;
+const RETENTION: &str = "10s";
 
 /// What holds the snapshot.
 const CELLS: [(&str, &str); 2] = [
@@ -38,25 +40,27 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         admin.batch_execute(&format!("CREATE DATABASE {database}")).await?;
         let url = cluster.url(&database);
         let server = Server::on_store(&url)?;
-        let maximum = lives(&server, MAXIMUM, None)?;
-        let rate = maximum.rate / 2.0;
+        let maximum = maximum(&server)?;
+        let rate = maximum / 2.0;
         let before = segment(&admin, &server, SEGMENT, rate).await?;
         let holder = connect(&url).await;
         holder.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
         holder.batch_execute(hold).await?;
-        println!("  {name}, {rate:.0} lives/s: p50 of a life, mean of a claim");
-        println!("    {:<20} {:>8.1} ms {:>8.2} ms", "before", before.p50, before.claim);
+        println!(
+            "  {name}, {rate:.0} lives/s: p50 and p99 of a life, mean of a claim and of a look for what is due, ms"
+        );
+        println!("    {:<12} {before}", "before");
         let mut last = None;
         for begin in (0..seconds).step_by(SEGMENT.as_secs() as usize) {
             let now = segment(&admin, &server, SEGMENT, rate).await?;
             let when = format!("after {} s", begin + SEGMENT.as_secs());
-            println!("    {when:<20} {:>8.1} ms {:>8.2} ms", now.p50, now.claim);
+            println!("    {when:<12} {now}");
             last = Some(now);
         }
-        let after = lives(&server, MAXIMUM, None)?;
+        let after = self::maximum(&server)?;
         holder.batch_execute("ROLLBACK").await?;
-        let ratio = after.rate / maximum.rate;
-        let value = format!("{ratio:.2} ({:.0} to {:.0})", maximum.rate, after.rate);
+        let ratio = after / maximum;
+        let value = format!("{ratio:.2} ({maximum:.0} to {after:.0})");
         figure("    the maximum after, against before", value, &verdict(ratio >= 0.8, "0.80"));
         if let Some(last) = last {
             let kept = last.rate / rate;
@@ -70,8 +74,23 @@ pub(crate) async fn run() -> anyhow::Result<()> {
 struct Segment {
     rate: f64,
     p50: f64,
+    p99: f64,
     /// Milliseconds in the database.
     claim: f64,
+    due: f64,
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { p50, p99, claim, due, .. } = self;
+        write!(f, "{p50:>9.1} {p99:>9.1} {claim:>9.2} {due:>9.2}")
+    }
+}
+
+/// Lives per second while as many operations expire.
+fn maximum(server: &Server) -> anyhow::Result<f64> {
+    lives(server, SEGMENT, None)?;
+    Ok(lives(server, SEGMENT, None)?.rate)
 }
 
 /// Lives at this rate.
@@ -83,10 +102,15 @@ async fn segment(
 ) -> anyhow::Result<Segment> {
     admin.batch_execute("SELECT pg_stat_statements_reset()").await?;
     let round = lives(server, time, Some(rate))?;
-    let claims = "SELECT sum(total_exec_time) / greatest(sum(calls), 1) FROM pg_stat_statements
-                  WHERE query LIKE '%most%SKIP LOCKED%'";
-    let claim: Option<f64> = admin.query_one(claims, &[]).await?.try_get(0)?;
-    Ok(Segment { rate: round.rate, p50: round.p50, claim: claim.unwrap_or(f64::NAN) })
+    let mean = async |query: &str| {
+        let sql = "SELECT sum(total_exec_time) / greatest(sum(calls), 1) FROM pg_stat_statements
+                   WHERE query LIKE $1";
+        let mean: Option<f64> = admin.query_one(sql, &[&query]).await?.try_get(0)?;
+        anyhow::Ok(mean.unwrap_or(f64::NAN))
+    };
+    let claim = mean("%most%SKIP LOCKED%").await?;
+    let due = mean("SELECT id, wake_at FROM operations%SKIP LOCKED%").await?;
+    Ok(Segment { rate: round.rate, p50: round.p50, p99: round.p99, claim, due })
 }
 
 fn lives(
@@ -95,7 +119,7 @@ fn lives(
     rate: Option<f64>,
 ) -> anyhow::Result<crate::processes::Round> {
     let rate = rate.map(|rate| format!("{rate:.0}"));
-    let mut more = vec!["--watch", "feed"];
+    let mut more = vec!["--watch", "feed", "--retention", RETENTION];
     more.extend(rate.iter().flat_map(|rate| ["--rate", rate]));
     tokio::task::block_in_place(|| longrun_round(server, "end", CLIENTS, time, &more))
 }

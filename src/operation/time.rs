@@ -44,6 +44,11 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// Earlier by `by`; at least the earliest time that there is.
+    pub fn before(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(by.as_micros()).unwrap_or(i64::MAX)))
+    }
+
     /// The time from `earlier` to this; zero if it is not later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -58,6 +63,7 @@ mod tests {
     fn a_time_is_never_before_another_by_less_than_nothing() {
         let (early, late) = (Timestamp::from_micros(3), Timestamp::from_micros(10));
         assert_eq!(late.since(early), Duration::from_micros(7));
+        assert_eq!(late.before(late.since(early)), early);
         assert_eq!(early.since(late), Duration::ZERO);
         assert_eq!(late.after(Duration::MAX), Timestamp::MAX);
     }

@@ -131,8 +131,8 @@ pub trait Store: Send + Sync + 'static {
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError>;
 
     /// The earliest time at which something becomes due: the least `wake_at` of all operations, or the `forget_at` of
-    /// the oldest tombstone.
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError>;
+    /// the oldest tombstone. `now` is the caller's clock, and no limit.
+    async fn next_wake(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError>;
 
     /// All writers and the last visible commit of each, as of one moment.
     async fn head(&self) -> Result<Head, StoreError>;

@@ -320,14 +320,10 @@ fn dead(delivery: Delivery, now: Timestamp, why: &str) -> DeliveryChange {
 async fn sweep(post: &Post) -> Result<(), StoreError> {
     let store = post.webhooks.deliveries()?;
     let now = post.clock.now();
-    let before = |age: Duration| {
-        let age = i64::try_from(age.as_micros()).unwrap_or(i64::MAX);
-        Timestamp::from_micros(now.micros().saturating_sub(age))
-    };
     let kinds = BTreeMap::from([
         (DeliveryState::Pending, (Timestamp::from_micros(i64::MIN), KEEP_PENDING)),
-        (DeliveryState::Delivered, (before(KEEP_DELIVERED.0), KEEP_DELIVERED.1)),
-        (DeliveryState::Dead, (before(KEEP_DEAD.0), KEEP_DEAD.1)),
+        (DeliveryState::Delivered, (now.before(KEEP_DELIVERED.0), KEEP_DELIVERED.1)),
+        (DeliveryState::Dead, (now.before(KEEP_DEAD.0), KEEP_DEAD.1)),
     ]);
     for (state, (before, keep)) in kinds {
         for _ in 0..20 {

@@ -197,8 +197,8 @@ impl Store for BrokenStore {
         self.honest.tombstone(id).await
     }
 
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.honest.next_wake().await
+    async fn next_wake(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.honest.next_wake(now).await
     }
 
     async fn settle(&self) -> Result<Option<Committed>, StoreError> {

@@ -146,20 +146,20 @@ pub async fn a_removal_leaves_nothing_and_frees_the_key(store: &dyn Store) {
         assert_eq!(history_len(store, 1).await, 0);
         assert_eq!(store.payload(id(1), PayloadRole::Input).await.unwrap(), None);
         assert_eq!(store.log_book(id(1)).await.unwrap(), LogBook::new(0, []));
-        assert_eq!(store.next_wake().await.unwrap(), None);
+        assert_eq!(store.next_wake(at(0)).await.unwrap(), None);
         assert_eq!(store.unfinished(None, 10).await.unwrap(), []);
     }
 }
 
 pub async fn wake_times_come_earliest_first(store: &dyn Store) {
-    assert_eq!(store.next_wake().await.unwrap(), None);
+    assert_eq!(store.next_wake(at(0)).await.unwrap(), None);
     for (number, seconds) in [(1, Some(30)), (2, None), (3, Some(10)), (4, Some(20))] {
         let mut submission = submission(number);
         submission.settings.deadline = seconds.map(Duration::from_secs);
         stored(store, submission).await;
     }
     let wake = at(3).after(Duration::from_secs(10));
-    assert_eq!(store.next_wake().await.unwrap(), Some(wake));
+    assert_eq!(store.next_wake(at(0)).await.unwrap(), Some(wake));
     let just_before = Timestamp::from_micros(wake.micros() - 1);
     assert_eq!(store.due(just_before, 10).await.unwrap(), []);
     assert_eq!(store.due(wake, 10).await.unwrap(), [id(3)]);

@@ -60,14 +60,14 @@ pub async fn a_removal_may_leave_a_tombstone(store: &dyn Store) {
 
 pub async fn tombstones_go_when_their_time_has_come(store: &dyn Store) {
     bury(store, 1..=4).await;
-    assert_eq!(store.next_wake().await.unwrap(), Some(at(1)));
+    assert_eq!(store.next_wake(at(0)).await.unwrap(), Some(at(1)));
     forget(store, 2, 100).await;
     assert_eq!(remembered(store, 1..=4).await, [3, 4]);
-    assert_eq!(store.next_wake().await.unwrap(), Some(at(3)));
+    assert_eq!(store.next_wake(at(0)).await.unwrap(), Some(at(3)));
     assert_eq!(store.due(at(9), 10).await.unwrap(), []);
     forget(store, 9, 100).await;
     assert!(remembered(store, 1..=4).await.is_empty());
-    assert_eq!(store.next_wake().await.unwrap(), None);
+    assert_eq!(store.next_wake(at(0)).await.unwrap(), None);
     forget(store, 9, 100).await;
 
     let many = 2 * FORGET_BATCH as u64 + 5;

@@ -74,7 +74,7 @@ impl Planner {
             }
             None => {
                 recover(shared, config, workforce.dispatcher()).await?;
-                workforce.upkeep().wake_by(shared.store.next_wake().await?);
+                workforce.upkeep().wake_by(shared.store.next_wake(shared.clock.now()).await?);
             }
         }
         Ok(())

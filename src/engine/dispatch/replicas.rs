@@ -167,7 +167,7 @@ impl Replicas {
         let Looks { polls, sweeps } = self.rows.looks(moment, jitter);
         if sweeps {
             let asked_at = shared.clock.moment();
-            let next_wake = shared.store.next_wake().await?;
+            let next_wake = shared.store.next_wake(now).await?;
             self.rows.answered(asked_at, shared.clock.moment());
             if let Some(at) = next_wake {
                 // The replica that wrote it wakes first; the others handle what it leaves.

@@ -184,7 +184,7 @@ impl Upkeep {
         }
         if due.is_empty() {
             // The timer was early, its reason has changed since, or it was for tombstones.
-            let next = store.next_wake().await?;
+            let next = store.next_wake(now).await?;
             (self.wake_at, self.recheck) = (next, None);
             let Some(at) = next.filter(|at| *at <= now) else { return Ok(Vec::new()) };
             if store.shared().is_some() {

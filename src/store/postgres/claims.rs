@@ -1,25 +1,32 @@
-//! Operations that this replica has claimed: queued and due ones, locked until its next commit.
+//! Queued operations that this replica has claimed: locked until its next commit.
 
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::time::Duration;
 
+use tokio::time::Instant;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::super::StoreError;
 use super::super::shared::{Claimed, Wanted};
 use super::super::sql::columns::{OPERATION, limit};
-use super::floors::Floors;
-use super::link::Pool;
+use super::floors::{Floors, Looks};
 use super::rows::{self, uuid};
 use super::running::Running;
 use super::session::Session;
 use super::step::Step;
 use super::writer::Writer;
-use crate::operation::{OperationId, Timestamp};
+use crate::operation::{Kind, OperationId, TenantId, Timestamp};
+
+/// Ids younger than this are above every floor, because a recent submission may still be uncommitted.
+const YOUNG: Duration = Duration::from_secs(5);
+
+/// The least queued id of each queue. Deferred operations are claimed by their time instead, also below it.
+pub(super) type QueueFloors = Floors<(TenantId, Kind), Uuid>;
 
 /// Claims the wanted operations, as far as limits allow.
 pub(super) async fn claimed(
-    (writer, lookups, floors): (&Writer, &Pool, &Floors),
+    (writer, floors, looks): (&Writer, &Arc<QueueFloors>, &Looks),
     mut wanted: Vec<Wanted>,
     except: &[OperationId],
     now: Timestamp,
@@ -28,21 +35,18 @@ pub(super) async fn claimed(
     let mut running = Running::count(writer, &mut wanted, &mut claimed).await?;
     let full = running.full().to_vec();
     let begin = Instant::now();
-    let (from, until) = floors.of(&wanted, begin);
+    let from: Vec<Option<Uuid>> = wanted.iter().map(|it| floors.of(&queue(it))).collect();
+    let has_floors = from.iter().any(Option::is_some);
+    let from: Vec<Uuid> = from.into_iter().map(Option::unwrap_or_default).collect();
     let claim = |below| claim(&wanted, (from.clone(), below), except, &full, now);
     let mut steps = vec![claim(false), next_start(&wanted, now)];
-    steps.extend(until.map(|_| claim(true)));
+    steps.extend(has_floors.then(|| claim(true)));
     let answers = writer.query(&steps).await?;
-    let took = begin.elapsed();
-    if floors.are_wanted(&wanted, took, begin) {
-        let least = least(lookups, &wanted, &from).await?;
-        floors.raise(wanted.iter().zip(least).collect(), (now, begin));
-    }
+    let look = floors.used(wanted.iter().map(queue), begin.elapsed(), Instant::now());
+    looks.make(floors, look, move |session, from| least(session, from, now));
     let [found, next, below @ ..] = answers.as_slice() else { return Ok(claimed) };
     let next: Option<i64> = next.first().map(|row| row.try_get(0)).transpose()?.flatten();
-    // Other operations below a floor may start once the floor is gone.
-    let again = until.map(|until| now.after(until.saturating_duration_since(begin)));
-    claimed.next_at = next.map(Timestamp::from_micros).into_iter().chain(again).min();
+    claimed.next_at = next.map(Timestamp::from_micros);
     for row in below.iter().flatten().chain(found) {
         match rows::operation(row) {
             Ok(operation) if running.take(&operation, &mut claimed) => {
@@ -54,6 +58,10 @@ pub(super) async fn claimed(
         }
     }
     Ok(claimed)
+}
+
+fn queue(wanted: &Wanted) -> (TenantId, Kind) {
+    (wanted.tenant.clone(), wanted.kind.clone())
 }
 
 /// Queued operations that may start: of each queue in its order, from its floor on; or (`is_below`) deferred ones below
@@ -108,12 +116,12 @@ fn claim<'a>(
         .with(full.iter().map(|it| it.3.as_str()).collect::<Vec<_>>())
 }
 
-/// The least queued id of each queue from its floor on, through the only index with this order.
+/// The least queued id of each queue, but never a young one, through the only index with this order.
 async fn least(
-    lookups: &Pool,
-    wanted: &[Wanted],
-    from: &[Uuid],
-) -> Result<Vec<Option<Uuid>>, StoreError> {
+    session: Arc<Session>,
+    from: Vec<((TenantId, Kind), Option<Uuid>)>,
+    now: Timestamp,
+) -> Result<Vec<Uuid>, StoreError> {
     let sql = "SELECT (
            SELECT o.id FROM operations AS o
            WHERE o.state = 1 AND o.revision > 0
@@ -123,13 +131,20 @@ async fn least(
          FROM unnest($1::text[], $2::text[], $3::uuid[]) WITH ORDINALITY
            AS w (tenant, kind, floor, place)
          ORDER BY w.place";
-    let tenants: Vec<&str> = wanted.iter().map(|it| it.tenant.as_str()).collect();
-    let kinds: Vec<&str> = wanted.iter().map(|it| it.kind.as_str()).collect();
-    let rows = lookups.run(async |session: Arc<Session>| {
-        Ok(session.query(sql, &[&tenants, &kinds, &from]).await?)
-    });
-    let rows = rows.await?;
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    let tenants: Vec<&str> = from.iter().map(|((tenant, _), _)| tenant.as_str()).collect();
+    let kinds: Vec<&str> = from.iter().map(|((_, kind), _)| kind.as_str()).collect();
+    let floors: Vec<Uuid> = from.iter().map(|(_, floor)| floor.unwrap_or_default()).collect();
+    let rows = session.query(sql, &[&tenants, &kinds, &floors]).await?;
+    let young = young(now);
+    let least =
+        |row: &Row| Ok(row.try_get::<_, Option<Uuid>>(0)?.map_or(young, |id| id.min(young)));
+    rows.iter().map(least).collect()
+}
+
+/// The least young id: ids begin with the milliseconds of their time.
+fn young(now: Timestamp) -> Uuid {
+    let millis = u128::try_from(now.before(YOUNG).micros().max(0) / 1_000).unwrap_or_default();
+    Uuid::from_u128(millis << 80)
 }
 
 /// When the next operation of these queues becomes due.
@@ -145,14 +160,4 @@ fn next_start<'a>(wanted: &'a [Wanted], now: Timestamp) -> Step<'a> {
     .with(wanted.iter().map(|it| it.tenant.as_str()).collect::<Vec<_>>())
     .with(wanted.iter().map(|it| it.kind.as_str()).collect::<Vec<_>>())
     .with(now.micros())
-}
-
-/// Operations whose time has come, earliest first.
-pub(super) fn due<'a>(now: Timestamp, most: usize) -> Step<'a> {
-    Step::new(
-        "SELECT id FROM operations WHERE wake_at <= $1
-         ORDER BY wake_at LIMIT $2 FOR UPDATE SKIP LOCKED",
-    )
-    .with(now.micros())
-    .with(limit(most))
 }

@@ -1,144 +1,278 @@
-//! Where claims of a queue begin while dead rows of claimed operations cannot be vacuumed.
+//! Where reads of an index begin while its first rows are dead but cannot be vacuumed.
 //!
 //! An open transaction, of a backup or a forgotten `psql`, keeps every version of a row that it may still see. So
-//! claimed operations stay at the front of their queue, and each claim reads past all of them, longer every minute.
-//! Therefore a slow claim looks up the least queued id, its *floor*, and claims skip smaller ids without reading their
-//! rows. Deferred operations are claimed by their time instead, also below the floor.
+//! claimed and removed operations stay at the front of their indexes, and each read in order passes all of them, longer
+//! every minute. Therefore a slow read has the least row looked up, the *floor*; later reads begin there.
+//!
+//! A floor may hide a row that came late. So now and then a look begins at the very beginning, and sets the floor anew:
+//! that takes as long as reads would without floors, and so it happens in the background, on a connection of its own.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::future::Future;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use uuid::Uuid;
 
-use super::super::shared::Wanted;
-use crate::operation::{Kind, TenantId, Timestamp};
+use super::super::StoreError;
+use super::link::Pool;
+use super::server::Server;
+use super::session::Session;
 
-/// How long a floor is used.
-const KEPT: Duration = Duration::from_secs(5);
-/// How often it is raised meanwhile.
+/// How long after one look from the very beginning the next one is made: this, or so many times what the first took.
+const WHOLE: Duration = Duration::from_secs(5);
+const IDLE: u32 = 20;
+/// How often a floor is raised meanwhile.
 const RAISED: Duration = Duration::from_millis(500);
-/// Ids younger than this are above every floor, because a recent submission may still be uncommitted.
-const YOUNG: Duration = Duration::from_secs(5);
-/// The maximum number of queues with floors.
+/// How long after that a floor is forgotten, if nobody reads there any more.
+const FORGOTTEN: Duration = Duration::from_secs(60);
+/// The maximum number of floors of one index.
 const MOST: usize = 1_024;
 
-/// The floors of queues, and the duration of claims.
+/// The floors of one index: a value for each key, such as a queue.
 #[derive(Debug)]
-pub(super) struct Floors {
-    /// A claim that takes this much longer than the fastest is slow.
-    slow: Duration,
-    inner: Mutex<Inner>,
+pub(super) struct Floors<K, V> {
+    /// A read that takes this much longer than the fastest is slow, and gets a floor. `None`: every read does.
+    slow: Option<Duration>,
+    inner: Mutex<Inner<K, V>>,
 }
 
-#[derive(Debug, Default)]
-struct Inner {
-    of: HashMap<(TenantId, Kind), Floor>,
+#[derive(Debug)]
+struct Inner<K, V> {
+    of: HashMap<K, Floor<V>>,
     fastest: Option<Duration>,
+    is_looking: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Floor {
-    id: Uuid,
-    until: Instant,
+struct Floor<V> {
+    value: V,
     raise_at: Instant,
+    whole_at: Instant,
 }
 
-impl Floors {
-    pub(super) fn new(slow: Duration) -> Self {
-        Self { slow, inner: Mutex::default() }
+/// What a look has to find out: for each key the least value, from the floor on or of all.
+#[derive(Debug)]
+pub(super) struct Look<K, V> {
+    pub(super) from: Vec<(K, Option<V>)>,
+    begin: Instant,
+}
+
+impl<K: Clone + Eq + Hash, V: Copy + Ord> Floors<K, V> {
+    pub(super) fn new(slow: Option<Duration>) -> Self {
+        let inner = Inner { of: HashMap::new(), fastest: None, is_looking: false };
+        Self { slow, inner: Mutex::new(inner) }
     }
 
-    /// The floors of these queues, and when the first of them expires, if any.
-    pub(super) fn of(&self, wanted: &[Wanted], now: Instant) -> (Vec<Uuid>, Option<Instant>) {
-        let mut inner = self.inner();
-        inner.of.retain(|_, floor| floor.until > now);
-        let found = wanted.iter().map(|it| inner.of.get(&queue(it)).copied());
-        let found: Vec<Option<Floor>> = found.collect();
-        let until = found.iter().flatten().map(|floor| floor.until).min();
-        (found.into_iter().map(|floor| floor.map_or(Uuid::nil(), |it| it.id)).collect(), until)
+    /// Where a read of this key begins, if not at the beginning.
+    pub(super) fn of(&self, key: &K) -> Option<V> {
+        self.inner().of.get(key).map(|floor| floor.value)
     }
 
-    /// Whether to look up floors, after a claim of these queues that took `took`.
-    pub(super) fn are_wanted(&self, wanted: &[Wanted], took: Duration, now: Instant) -> bool {
-        let mut inner = self.inner();
-        let fastest = inner.fastest.map_or(took, |it| it.min(took));
-        inner.fastest = Some(fastest);
-        let is_slow = took > fastest + self.slow;
-        is_slow
-            || wanted.iter().any(|it| inner.of.get(&queue(it)).is_some_and(|it| it.raise_at <= now))
+    /// All floors.
+    pub(super) fn all(&self) -> Vec<(K, V)> {
+        self.inner().of.iter().map(|(key, floor)| (key.clone(), floor.value)).collect()
     }
 
-    /// Sets or raises floors to the least queued ids, but below young ids.
-    pub(super) fn raise(
+    /// Notes a read of these keys. Returns the look to make now, if any; there is never more than one.
+    pub(super) fn used(
         &self,
-        least: Vec<(&Wanted, Option<Uuid>)>,
-        (at, now): (Timestamp, Instant),
-    ) {
+        keys: impl IntoIterator<Item = K>,
+        took: Duration,
+        now: Instant,
+    ) -> Option<Look<K, V>> {
         let mut inner = self.inner();
-        let young = young(at);
-        for (wanted, least) in least {
-            let queue = queue(wanted);
-            let known = inner.of.get(&queue).copied();
-            if known.is_none() && inner.of.len() >= MOST {
-                continue;
+        let is_slow = inner.is_slow(took, self.slow);
+        if inner.is_looking {
+            return None;
+        }
+        inner.of.retain(|_, floor| now <= floor.whole_at + FORGOTTEN);
+        let mut from = Vec::new();
+        for key in keys {
+            match inner.of.get(&key).copied() {
+                Some(floor) if floor.whole_at <= now => from.push((key, None)),
+                Some(floor) if floor.raise_at <= now => from.push((key, Some(floor.value))),
+                None if is_slow && inner.of.len() + from.len() < MOST => from.push((key, None)),
+                _ => {}
             }
-            let id = least.map_or(young, |id| id.min(young));
-            let id = known.map_or(id, |known| known.id.max(id));
-            let until = known.map_or(now + KEPT, |known| known.until);
-            inner.of.insert(queue, Floor { id, until, raise_at: now + RAISED });
+        }
+        inner.is_looking = !from.is_empty();
+        (!from.is_empty()).then_some(Look { from, begin: now })
+    }
+
+    /// Raises the floor of this key, if it has one, without a look: a read in order has found this least value.
+    pub(super) fn raise(&self, key: &K, value: V, now: Instant) {
+        if let Some(floor) = self.inner().of.get_mut(key) {
+            (floor.value, floor.raise_at) = (floor.value.max(value), now + RAISED);
         }
     }
 
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+    /// Ends a look: with the values that it has found, in the order of its keys, if it succeeded.
+    pub(super) fn looked(&self, look: Look<K, V>, found: Option<Vec<V>>, now: Instant) {
+        let mut inner = self.inner();
+        inner.is_looking = false;
+        let took = now.saturating_duration_since(look.begin);
+        let is_slow = inner.is_slow(took, self.slow);
+        let (raise_at, whole_at) = (now + RAISED, now + WHOLE.max(took * IDLE));
+        let Some(found) = found else {
+            for (key, from) in &look.from {
+                if let Some(floor) = inner.of.get_mut(key) {
+                    floor.raise_at = raise_at;
+                    floor.whole_at = if from.is_none() { whole_at } else { floor.whole_at };
+                }
+            }
+            return;
+        };
+        for ((key, from), value) in look.from.into_iter().zip(found) {
+            match from {
+                None if is_slow => {
+                    inner.of.insert(key, Floor { value, raise_at, whole_at });
+                }
+                None => {
+                    inner.of.remove(&key);
+                }
+                Some(from) => {
+                    if let Some(floor) = inner.of.get_mut(&key) {
+                        floor.value = floor.value.max(from).max(value);
+                        floor.raise_at = raise_at;
+                    }
+                }
+            }
+        }
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner<K, V>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn queue(wanted: &Wanted) -> (TenantId, Kind) {
-    (wanted.tenant.clone(), wanted.kind.clone())
+impl<K, V> Inner<K, V> {
+    fn is_slow(&mut self, took: Duration, slow: Option<Duration>) -> bool {
+        let fastest = self.fastest.map_or(took, |it| it.min(took));
+        self.fastest = Some(fastest);
+        slow.is_none_or(|slow| took > fastest + slow)
+    }
 }
 
-/// The least young id: ids begin with the milliseconds of their time.
-fn young(now: Timestamp) -> Uuid {
-    let since = now.micros().saturating_sub(i64::try_from(YOUNG.as_micros()).unwrap_or(i64::MAX));
-    let millis = u128::try_from(since.max(0) / 1_000).unwrap_or_default();
-    Uuid::from_u128(millis << 80)
+/// Makes looks, in the background.
+pub(super) struct Looks {
+    server: Arc<Server>,
+    pool: Arc<Pool>,
+}
+
+impl Looks {
+    pub(super) fn new(server: Arc<Server>, pool: Pool) -> Self {
+        Self { server, pool: Arc::new(pool) }
+    }
+
+    /// Makes a look, if there is one to make. `find` reads the least value of each key, in order.
+    pub(super) fn make<K, V, F>(
+        &self,
+        floors: &Arc<Floors<K, V>>,
+        look: Option<Look<K, V>>,
+        find: impl FnOnce(Arc<Session>, Vec<(K, Option<V>)>) -> F + Send + 'static,
+    ) where
+        K: Clone + Eq + Hash + Send + 'static,
+        V: Copy + Ord + Send + 'static,
+        F: Future<Output = Result<Vec<V>, StoreError>> + Send + 'static,
+    {
+        let Some(look) = look else { return };
+        let (floors, pool) = (Arc::clone(floors), Arc::clone(&self.pool));
+        let looking = async move {
+            let from = look.from.clone();
+            let found = pool.run(|session| find(session, from)).await;
+            let found =
+                found.inspect_err(|error| tracing::debug!(%error, "a look for floors failed"));
+            floors.looked(look, found.ok(), Instant::now());
+        };
+        self.server.tasks.spawn(self.server.closing.clone().run_until_cancelled_owned(looking));
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn wanted(kind: &str) -> Wanted {
-        let (tenant, kind) = (TenantId::default_tenant(), Kind::parse(kind).unwrap());
-        Wanted { tenant, kind, limit: 1, limits: Vec::new() }
+    const FAST: Duration = Duration::from_millis(1);
+    const SLOW: Duration = Duration::from_millis(9);
+
+    fn floors(slow: Option<u64>) -> Floors<&'static str, u32> {
+        Floors::new(slow.map(Duration::from_millis))
     }
 
-    fn id(millis: u128) -> Uuid {
-        Uuid::from_u128(millis << 80 | 7)
+    fn from(look: &Option<Look<&'static str, u32>>) -> Vec<(&'static str, Option<u32>)> {
+        look.as_ref().map(|look| look.from.clone()).unwrap_or_default()
     }
 
     #[test]
-    fn a_slow_claim_sets_a_floor_that_rises_and_ends() {
-        let (floors, begin) = (Floors::new(Duration::from_millis(3)), Instant::now());
-        let (queue, now) = ([wanted("a"), wanted("b")], Timestamp::from_micros(100_000_000));
-        let (fast, slow) = (Duration::from_millis(1), Duration::from_millis(9));
-        assert!(!floors.are_wanted(&queue, fast, begin));
-        assert!(floors.are_wanted(&queue, slow, begin));
-        floors.raise(vec![(&queue[0], Some(id(1_000))), (&queue[1], None)], (now, begin));
-        let (found, until) = floors.of(&queue, begin);
-        assert_eq!(found, [id(1_000), Uuid::from_u128(95_000 << 80)]);
-        assert_eq!(until, Some(begin + KEPT));
-        assert!(!floors.are_wanted(&queue, fast, begin));
-        let later = begin + RAISED;
-        assert!(floors.are_wanted(&queue, fast, later));
-        // A floor never sinks, and raising it does not extend its life.
-        let least = vec![(&queue[0], Some(id(96_000))), (&queue[1], Some(id(2_000)))];
-        floors.raise(least, (now, later));
-        let young = Uuid::from_u128(95_000 << 80);
-        assert_eq!(floors.of(&queue, later), (vec![young, young], Some(begin + KEPT)));
-        assert_eq!(floors.of(&queue, begin + KEPT), (vec![Uuid::nil(), Uuid::nil()], None));
+    fn a_slow_read_sets_a_floor_that_rises_and_that_a_fast_whole_look_ends() {
+        let (floors, begin) = (floors(Some(3)), Instant::now());
+        assert!(floors.used(["a", "b"], FAST, begin).is_none());
+        let look = floors.used(["a", "b"], SLOW, begin);
+        assert_eq!(from(&look), [("a", None), ("b", None)]);
+        assert!(floors.used(["a", "b"], SLOW, begin).is_none(), "one look at a time");
+        assert_eq!(floors.of(&"a"), None, "until it has ended");
+        let now = begin + SLOW;
+        floors.looked(look.unwrap(), Some(vec![7, 9]), now);
+        assert_eq!((floors.of(&"a"), floors.of(&"b"), floors.of(&"c")), (Some(7), Some(9), None));
+
+        assert!(floors.used(["a"], SLOW, now).is_none(), "it is new");
+        let later = now + RAISED;
+        let look = floors.used(["a", "b"], FAST, later);
+        assert_eq!(from(&look), [("a", Some(7)), ("b", Some(9))]);
+        floors.looked(look.unwrap(), Some(vec![8, 5]), later + SLOW);
+        assert_eq!((floors.of(&"a"), floors.of(&"b")), (Some(8), Some(9)), "it does not sink");
+
+        let later = now + WHOLE;
+        let look = floors.used(["a", "b"], FAST, later);
+        assert_eq!(from(&look), [("a", None), ("b", None)]);
+        floors.looked(look.unwrap(), Some(vec![2, 30]), later + SLOW);
+        assert_eq!((floors.of(&"a"), floors.of(&"b")), (Some(2), Some(30)), "it may sink now");
+        let later = later + SLOW + WHOLE;
+        let look = floors.used(["a"], FAST, later);
+        floors.looked(look.unwrap(), Some(vec![2]), later + FAST);
+        assert_eq!((floors.of(&"a"), floors.of(&"b")), (None, Some(30)));
+    }
+
+    #[test]
+    fn whole_looks_are_rare_where_they_take_long() {
+        let (floors, begin) = (floors(None), Instant::now());
+        let look = floors.used(["a"], FAST, begin).unwrap();
+        let (took, now) = (Duration::from_secs(2), begin + Duration::from_secs(2));
+        floors.looked(look, Some(vec![1]), now);
+        let next = |after: Duration| from(&floors.used(["a"], FAST, now + after));
+        assert_eq!(next(took * IDLE - FAST), [("a", Some(1))]);
+        floors.looked(Look { from: vec![("a", Some(1))], begin: now }, None, now + FAST);
+        assert_eq!(next(took * IDLE), [("a", None)]);
+    }
+
+    #[test]
+    fn a_failed_look_changes_no_floor_and_is_made_again_later() {
+        let (floors, begin) = (floors(None), Instant::now());
+        floors.looked(floors.used(["a"], FAST, begin).unwrap(), None, begin);
+        assert_eq!(floors.of(&"a"), None);
+        floors.looked(floors.used(["a"], FAST, begin).unwrap(), Some(vec![4]), begin);
+        let failing = floors.used(["a"], FAST, begin + WHOLE).unwrap();
+        assert_eq!(failing.from, [("a", None)]);
+        let now = begin + WHOLE + Duration::from_secs(1);
+        floors.looked(failing, None, now);
+        assert_eq!(floors.of(&"a"), Some(4));
+        let next = |after: Duration| from(&floors.used(["a"], FAST, now + after));
+        assert!(next(FAST).is_empty());
+        assert_eq!(next(RAISED), [("a", Some(4))]);
+    }
+
+    #[test]
+    fn the_number_of_floors_is_bounded() {
+        let (floors, begin) = (Floors::<usize, u32>::new(None), Instant::now());
+        let look = floors.used(0..MOST + 5, FAST, begin).unwrap();
+        assert_eq!(look.from.len(), MOST);
+        floors.looked(look, Some(vec![1; MOST]), begin);
+        assert!(floors.used([MOST + 1], FAST, begin).is_none());
     }
 }

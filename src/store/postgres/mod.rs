@@ -64,17 +64,21 @@ mod tls;
 mod tombstones;
 mod transaction;
 mod url;
+mod wakes;
 mod write;
 mod writer;
 
-use floors::Floors;
+use claims::QueueFloors;
+use floors::Looks;
 use hints::Hints;
 use interest::Interest;
 use lanes::Lists;
 use link::Pool;
 use presence::Presence;
 use server::Server;
+use tombstones::Tombstones;
 use transaction::Work;
+use wakes::Wakes;
 use writer::Writer;
 
 pub use open::PostgresOptions;
@@ -87,7 +91,10 @@ pub struct PostgresStore {
     replica: Uuid,
     server: Arc<Server>,
     writer: Arc<Writer>,
-    floors: Floors,
+    queues: Arc<QueueFloors>,
+    wakes: Wakes,
+    tombstones: Tombstones,
+    looks: Looks,
     lookups: Arc<Pool>,
     lists: Lists,
     scans: Pool,
@@ -101,7 +108,7 @@ impl PostgresStore {
     /// The statements of the batch, in order.
     fn work<'a>(&self, batch: &'a Batch, expired: Vec<Uuid>, stamp: Stamp) -> Work<'a> {
         let mut steps = sessions::claimed(&batch.sessions, self.replica);
-        steps.extend(write::steps(batch, stamp));
+        steps.extend(write::steps(batch, stamp, self.tombstones.floor()));
         steps.extend(notify::of_leases(&batch.sessions.told, self.replica));
         steps.extend(sessions::end(&batch.sessions.ended, expired, self.replica));
         if batch.is_logged() && batch.asks_frontier {
@@ -129,6 +136,9 @@ impl Store for PostgresStore {
             Ok(committed) => committed,
             Err(error) => return Err(locked::name(&self.lookups, &batch, error).await),
         };
+        if batch.forget.is_some() {
+            self.tombstones.used(&self.looks);
+        }
         let asked = rows.last().and_then(|rows| rows.first()).filter(|_| batch.asks_frontier);
         let seen = match (stamp, asked) {
             // Without it, the frontier is read when it is needed.
@@ -223,12 +233,11 @@ impl Store for PostgresStore {
     }
 
     async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<OperationId>, StoreError> {
-        let found = self.writer.query(&[claims::due(now, limit)]).await?;
-        found.iter().flatten().map(|row| rows::id(row, 0)).collect()
+        self.wakes.due((&self.writer, &self.looks), now, limit).await
     }
 
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
-        self.lookups.run(read::next_wake).await
+    async fn next_wake(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.wakes.next((&self.lookups, &self.looks), &self.tombstones, now).await
     }
 
     async fn head(&self) -> Result<Head, StoreError> {
@@ -273,6 +282,7 @@ impl Store for PostgresStore {
         self.lookups.close().await;
         self.lists.close();
         self.scans.close().await;
+        self.looks.close().await;
         self.server.tasks.close();
         if timeout(CLOSING, self.server.tasks.wait()).await.is_err() {
             self.server.cut.cancel();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::floors::Floors;
+use super::floors::{Floors, Looks};
 use super::hints::Hints;
 use super::interest::Interest;
 use super::lanes::Lists;
@@ -14,6 +14,8 @@ use super::listen::Listener;
 use super::presence::Presence;
 use super::server::Server;
 use super::session::Role;
+use super::tombstones::Tombstones;
+use super::wakes::Wakes;
 use super::writer::Writer;
 use super::{PostgresStore, checkup, log, schema, url};
 use crate::store::{LIST_TIME, OpenError, StoreError};
@@ -27,14 +29,14 @@ const SCAN: Duration = Duration::from_secs(30);
 pub struct PostgresOptions {
     /// Connections for reads of a few rows, each shared by many calls; at least 1.
     pub lookup_connections: usize,
-    /// Connections for lists, each for one list at a time; at least 1. The store opens one more for slow lists, and one
-    /// for full scans.
+    /// Connections for lists, each for one list at a time; at least 1. The store opens one more for slow lists, one for
+    /// full scans, and, when it is needed, one for looks at floors (`floors`).
     pub list_connections: usize,
     /// The time limit of a list.
     pub list_time: Duration,
-    /// A claim that takes this much longer than the fastest one is assumed to read past rows that an open transaction
-    /// keeps from being vacuumed (`floors`).
-    pub slow_claim: Duration,
+    /// A claim, or a look for what is due, that takes this much longer than the fastest one is assumed to read past rows
+    /// that an open transaction keeps from being vacuumed (`floors`).
+    pub slow_read: Duration,
 }
 
 impl Default for PostgresOptions {
@@ -43,7 +45,7 @@ impl Default for PostgresOptions {
             lookup_connections: 2,
             list_connections: 3,
             list_time: LIST_TIME,
-            slow_claim: Duration::from_millis(3),
+            slow_read: Duration::from_millis(3),
         }
     }
 }
@@ -90,12 +92,15 @@ impl PostgresStore {
         server.tasks.spawn(closing.clone().run_until_cancelled_owned(listener.run()));
         let keeping = Arc::clone(&presence).keep(Arc::clone(&lookups));
         server.tasks.spawn(closing.run_until_cancelled_owned(keeping));
-        let floors = Floors::new(options.slow_claim);
+        let looks = Looks::new(Arc::clone(&server), Pool::new(&server, Role::Scan, 1, SCAN));
         Ok(Self {
             replica,
             server,
             writer,
-            floors,
+            queues: Arc::new(Floors::new(Some(options.slow_read))),
+            wakes: Wakes::new(options.slow_read),
+            tombstones: Tombstones::new(),
+            looks,
             lookups,
             lists,
             scans,

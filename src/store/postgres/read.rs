@@ -16,7 +16,7 @@ use super::rows::{self, uuid};
 use super::session::Session;
 use crate::operation::log::LogBook;
 use crate::operation::{
-    Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision, TenantId, Timestamp,
+    Event, IdempotencyKey, Kind, ObjectId, Operation, OperationId, Revision, TenantId,
 };
 
 pub(super) async fn load(
@@ -229,37 +229,45 @@ pub(super) async fn unfinished(
     found.iter().map(rows::unfinished).collect()
 }
 
-pub(super) async fn next_wake(session: Arc<Session>) -> Result<Option<Timestamp>, StoreError> {
-    let sql = "SELECT least((SELECT min(wake_at) FROM operations WHERE wake_at IS NOT NULL),
-                            (SELECT forget_at FROM tombstones ORDER BY n LIMIT 1))";
-    let found = session.query(sql, &[]).await?;
-    let Some(row) = found.first() else { return Ok(None) };
-    Ok(row.try_get::<_, Option<i64>>(0)?.map(Timestamp::from_micros))
-}
-
-/// Jumps from one tenant to the next, however many operations each has queued.
+/// Jumps from one tenant to the next, however many operations each has queued. Queues with floors are read from there
+/// on: no jump passes their dead rows, because it ends where the next tenant with a floor begins.
 pub(super) async fn queues(
     session: Arc<Session>,
     kinds: Vec<Kind>,
     after: Option<TenantId>,
     most: usize,
+    floors: Vec<((TenantId, Kind), Uuid)>,
 ) -> Result<Queues, StoreError> {
+    // Above the names of all tenants, which begin with a letter.
     let sql = "WITH RECURSIVE t (tenant, number) AS (
-           (SELECT o.tenant, 1::bigint FROM operations AS o
-            WHERE o.state = 1 AND o.tenant > $2 ORDER BY o.tenant LIMIT 1)
+           SELECT $2::text COLLATE \"C\", 0::bigint
          UNION ALL
-           SELECT (
+           SELECT coalesce((
              SELECT o.tenant FROM operations AS o
-             WHERE o.state = 1 AND o.tenant > t.tenant ORDER BY o.tenant LIMIT 1), t.number + 1
-           FROM t WHERE t.tenant IS NOT NULL AND t.number < $3)
+             WHERE o.state = 1 AND o.tenant > t.tenant AND o.tenant < coalesce(f.tenant, '{')
+             ORDER BY o.tenant LIMIT 1), f.tenant), t.number + 1
+           FROM t CROSS JOIN LATERAL (
+             SELECT min(w.tenant COLLATE \"C\") AS tenant FROM unnest($4::text[]) AS w (tenant)
+             WHERE w.tenant > t.tenant) AS f
+           WHERE t.tenant IS NOT NULL AND t.number < $3)
          SELECT t.tenant, t.number, ARRAY(
            SELECT k.kind FROM unnest($1::text[]) AS k (kind) WHERE EXISTS (
              SELECT 1 FROM operations AS o
-             WHERE o.state = 1 AND o.tenant = t.tenant AND o.kind = k.kind))
-         FROM t WHERE t.tenant IS NOT NULL ORDER BY t.number";
+             WHERE o.state = 1 AND o.revision > 0 AND o.tenant = t.tenant AND o.kind = k.kind
+               AND o.id >= coalesce((
+                 SELECT w.floor FROM unnest($4::text[], $5::text[], $6::uuid[])
+                   AS w (tenant, kind, floor)
+                 WHERE w.tenant = t.tenant AND w.kind = k.kind),
+                 '00000000-0000-0000-0000-000000000000')))
+         FROM t WHERE t.tenant IS NOT NULL AND t.number > 0 ORDER BY t.number";
     let kinds: Vec<&str> = kinds.iter().map(Kind::as_str).collect();
     let after = after.as_ref().map_or("", TenantId::as_str);
-    let rows = session.query(sql, &[&kinds, &after, &limit(most)]).await?;
+    let tenants: Vec<&str> = floors.iter().map(|((tenant, _), _)| tenant.as_str()).collect();
+    let of_kinds: Vec<&str> = floors.iter().map(|((_, kind), _)| kind.as_str()).collect();
+    let ids: Vec<Uuid> = floors.iter().map(|(_, id)| *id).collect();
+    let values: [&(dyn ToSql + Sync); 6] =
+        [&kinds, &after, &limit(most), &tenants, &of_kinds, &ids];
+    let rows = session.query(sql, &values).await?;
     let unreadable = |rule| StoreError::Corrupt(format!("a name in a row {rule}"));
     let mut queues = Queues::default();
     for row in &rows {

@@ -20,7 +20,7 @@ impl SharedStore for PostgresStore {
         except: Vec<OperationId>,
         now: Timestamp,
     ) -> Result<Claimed, StoreError> {
-        claims::claimed((&self.writer, &self.lookups, &self.floors), wanted, &except, now).await
+        claims::claimed((&self.writer, &self.queues, &self.looks), wanted, &except, now).await
     }
 
     async fn queues(
@@ -29,7 +29,8 @@ impl SharedStore for PostgresStore {
         after: Option<TenantId>,
         limit: usize,
     ) -> Result<Queues, StoreError> {
-        self.lookups.run(|session| read::queues(session, kinds, after, limit)).await
+        let floors = self.queues.all();
+        self.lookups.run(|session| read::queues(session, kinds, after, limit, floors)).await
     }
 
     async fn outstanding(&self) -> Result<Vec<Outstanding>, StoreError> {

@@ -1,11 +1,14 @@
 //! Tombstones: written with a removal or by a copy, deleted oldest first.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::super::sql::columns::{limit, number};
 use super::super::{Batch, FORGET_BATCH, Forget, StoreError, Tombstone, codec};
+use super::floors::{Floors, Looks};
 use super::rows::{self, uuid};
 use super::session::Session;
 use super::step::Step;
@@ -64,15 +67,47 @@ pub(super) fn put(batch: &Batch) -> Option<Step<'_>> {
     )
 }
 
+/// Where the oldest tombstone is. Every commit that deletes tombstones uses the floor: one statement of many cannot tell
+/// how long it took.
+pub(super) struct Tombstones {
+    floors: Arc<Floors<(), i64>>,
+}
+
+impl Tombstones {
+    pub(super) fn new() -> Self {
+        Self { floors: Arc::new(Floors::new(None)) }
+    }
+
+    pub(super) fn floor(&self) -> i64 {
+        self.floors.of(&()).unwrap_or(i64::MIN)
+    }
+
+    /// Notes that a commit has deleted tombstones.
+    pub(super) fn used(&self, looks: &Looks) {
+        let look = self.floors.used([()], Duration::ZERO, Instant::now());
+        looks.make(&self.floors, look, |session, from| async move {
+            let floor = from.first().and_then(|(_, floor)| *floor).unwrap_or(i64::MIN);
+            let sql = "SELECT min(n) FROM tombstones WHERE n >= $1";
+            let found = session.query(sql, &[&floor]).await?;
+            let least: Option<i64> = found.first().map(|row| row.try_get(0)).transpose()?.flatten();
+            Ok(vec![least.unwrap_or(floor)])
+        });
+    }
+}
+
 /// Skips tombstones that another replica is deleting.
-pub(super) fn forget<'a>(forget: Forget) -> Step<'a> {
+pub(super) fn forget<'a>(forget: Forget, floor: i64) -> Step<'a> {
     Step::new(
-        "WITH oldest AS (SELECT n FROM tombstones ORDER BY n LIMIT $3 FOR UPDATE SKIP LOCKED)
-         DELETE FROM tombstones AS t USING oldest
-         WHERE t.n = oldest.n
-           AND (t.forget_at <= $1 OR t.n <= (SELECT max(n) FROM tombstones) - $2)",
+        "WITH oldest AS (
+           SELECT n, forget_at FROM tombstones WHERE n >= $4 ORDER BY n LIMIT $3),
+         old AS (
+           SELECT t.n FROM oldest CROSS JOIN LATERAL (
+             SELECT k.n FROM tombstones AS k WHERE k.n = oldest.n FOR UPDATE SKIP LOCKED) AS t
+           WHERE oldest.forget_at <= $1 OR oldest.n <= (SELECT max(n) FROM tombstones) - $2)
+         DELETE FROM tombstones AS t USING old WHERE t.n = old.n",
     )
     .with(forget.until.micros())
     .with(number(forget.keep))
     .with(limit(FORGET_BATCH))
+    .with(floor)
 }

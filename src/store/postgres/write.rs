@@ -15,8 +15,8 @@ const PAYLOAD_BYTES: usize = 32 << 20;
 /// The longest indexed value of a label, which is also the longest that a client can send.
 const LABEL_BYTES: usize = 1_020;
 
-/// The statements for the batch, except session rows and notifications.
-pub(super) fn steps(batch: &Batch, stamp: Stamp) -> Vec<Step<'_>> {
+/// The statements for the batch, except session rows and notifications. There is no tombstone below `oldest`.
+pub(super) fn steps(batch: &Batch, stamp: Stamp, oldest: i64) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
     if batch.is_logged() {
         steps.push(log::name(stamp));
@@ -34,7 +34,7 @@ pub(super) fn steps(batch: &Batch, stamp: Stamp) -> Vec<Step<'_>> {
         steps.push(events(&batch.events, stamp));
     }
     steps.extend(lines(&batch.logs));
-    steps.extend(batch.forget.map(tombstones::forget));
+    steps.extend(batch.forget.map(|forget| tombstones::forget(forget, oldest)));
     steps
 }
 

@@ -209,8 +209,7 @@ fn trim_writer(
     ended_at: Option<i64>,
     trim: &TrimLog,
 ) -> rusqlite::Result<()> {
-    let keep_for = i64::try_from(trim.keep_for.as_micros()).unwrap_or(i64::MAX);
-    let before = trim.now.micros().saturating_sub(keep_for);
+    let before = trim.now.before(trim.keep_for).micros();
     // A writer's removals rise with time, if its clock does.
     let old_removals = "SELECT max(sequence) FROM removals WHERE writer = ?1 AND (removed_at < ?2
          OR sequence <= (SELECT sequence FROM removals WHERE writer = ?1

@@ -181,7 +181,7 @@ impl Store for SqliteStore {
         self.threads.look_up(move |connection| read::due(connection, now, limit)).await
     }
 
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self, _now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.threads.look_up(read::next_wake).await
     }
 

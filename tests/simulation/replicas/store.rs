@@ -236,9 +236,9 @@ impl Store for ReplicaStore {
         self.find(|disk| self.house.due(self.id, disk, now, limit)).await
     }
 
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.called();
-        self.store.next_wake().await
+        self.store.next_wake(now).await
     }
 
     async fn close(&self) {

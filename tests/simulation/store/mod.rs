@@ -448,7 +448,7 @@ impl Store for SimStore {
         self.read(|disk| disk.due(now, limit)).await
     }
 
-    async fn next_wake(&self) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_wake(&self, _now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.read(Disk::next_wake).await
     }
 

@@ -58,39 +58,6 @@ async fn what_may_not_start_yet_is_told_by_its_time() {
     b.close().await;
 }
 
-/// After a slow claim, claims begin at the least id that was queued.
-#[tokio::test]
-async fn what_is_below_a_floor_is_claimed_all_the_same() {
-    let database = database().await;
-    let options = PostgresOptions { slow_claim: Duration::ZERO, ..PostgresOptions::default() };
-    let store = PostgresStore::open(&database.url, &options).await.unwrap();
-    store.commit(submitting([submission(50)])).await.unwrap();
-    // The second is slower than the fastest, or the third is.
-    let mut next_at = None;
-    while next_at.is_none() {
-        let claimed = shared(&store).claim(wanted(9), Vec::new(), at(100_000)).await.unwrap();
-        assert_eq!(claimed.operations.iter().map(number).collect::<Vec<_>>(), [50]);
-        next_at = claimed.next_at;
-        store.commit(Batch::default()).await.unwrap();
-    }
-    // One is committed late, one was put off.
-    let mut put_off = submission(8);
-    put_off.start_at = at(900);
-    store.commit(submitting([submission(7), put_off])).await.unwrap();
-    let claimed = shared(&store).claim(wanted(9), Vec::new(), at(100_000)).await.unwrap();
-    assert_eq!(claimed.operations.iter().map(number).collect::<Vec<_>>(), [8, 50]);
-    // It says when it is worth while to claim again.
-    let again = claimed.next_at.unwrap();
-    assert!(again > at(100_000) && again <= at(105_000), "{again:?}");
-    let mut found = Vec::new();
-    while found != [7, 8, 50] {
-        store.commit(Batch::default()).await.unwrap();
-        found = claim(&store, 9).await;
-        assert!(found.ends_with(&[8, 50]), "{found:?}");
-    }
-    store.close().await;
-}
-
 #[tokio::test]
 async fn due_operations_are_told_to_one() {
     let (_database, a, b) = two().await;

@@ -13,6 +13,7 @@ use crate::support::*;
 
 mod claims;
 mod doubt;
+mod floors;
 mod hints;
 mod plans;
 mod pooler;

@@ -192,7 +192,7 @@ async fn reads_are_by_index_and_few() {
         }
     );
     ask!(database, admin, ["operations_wake"], "the next time", async |store: &PostgresStore| {
-        assert!(store.next_wake().await.unwrap().is_some());
+        assert!(store.next_wake(at(0)).await.unwrap().is_some());
     });
     ask!(database, admin, ["operations_wake"], "what is due", async |store: &PostgresStore| {
         assert_eq!(store.due(Timestamp::MAX, 100).await.unwrap().len(), 100);
