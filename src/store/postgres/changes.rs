@@ -101,13 +101,17 @@ fn transitions_sql() -> String {
     )
 }
 
+/// The inner order keeps PostgreSQL from reading all removals by id.
 fn removals_sql() -> String {
     format!(
         "SELECT {OPERATION}, r.writer, o.sequence, o.revision + 1, EXISTS (
            SELECT 1 FROM unnest($7::bigint[], $8::bigint[], $9::bigint[]) AS l (writer, after, up_to)
            WHERE l.writer = o.last_writer AND o.last_sequence > l.after AND o.last_sequence <= l.up_to)
          FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (writer, after, up_to)
-         JOIN removals AS o ON o.writer = r.writer AND o.sequence > r.after AND o.sequence <= r.up_to
+         CROSS JOIN LATERAL (
+           SELECT * FROM removals AS o
+           WHERE o.writer = r.writer AND o.sequence > r.after AND o.sequence <= r.up_to
+           ORDER BY o.writer, o.sequence) AS o
          WHERE (o.id, o.revision + 1) > ($4, $5) ORDER BY o.id, o.revision LIMIT $6"
     )
 }

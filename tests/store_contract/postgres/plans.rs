@@ -19,6 +19,9 @@ const ROWS: i64 = 50_000;
 const FEW: i64 = 5_000;
 /// Has committed the events, one at a time.
 const WRITER: u64 = 77;
+/// Has removed operations that are in the table all the same, one at a time. Nine in ten of its records are dead rows, by
+/// which PostgreSQL would rather read all of them.
+const REMOVER: u64 = 78;
 /// Has children: one in a hundred operations.
 const BATCH: &str = "0191e2ab-7c1d-7000-8000-0123456789ab";
 /// Those that lists may go through.
@@ -63,7 +66,10 @@ async fn filled(last: &str) -> Database {
                WHERE n > 1 ON CONFLICT DO NOTHING;
              INSERT INTO events SELECT id, 1, 1, life, {WRITER}, row_number() OVER () FROM operations
                ON CONFLICT DO NOTHING;
-             INSERT INTO writers (id, nonce) VALUES ({WRITER}, 0);
+             INSERT INTO removals SELECT {REMOVER}, row_number() OVER (), id, revision, now(), tenant, kind, priority,
+               created_at, NULL, submission, life FROM operations, generate_series(1, 4);
+             DELETE FROM removals WHERE sequence % 10 <> 0;
+             INSERT INTO writers (id, nonce) VALUES ({WRITER}, 0), ({REMOVER}, 0);
              INSERT INTO sessions SELECT md5(n::text)::uuid, 'default', 'worker', md5('x')::uuid, {expires} + n
                FROM generate_series(1, 200) AS n;
              {last}",
@@ -171,6 +177,18 @@ async fn reads_are_by_index_and_few() {
         assert_eq!((page.entries.len(), page.is_gone), (100, false));
         assert!(page.next.is_some());
     });
+    ask!(
+        database,
+        admin,
+        ["removals_pkey"],
+        "removals in the log",
+        async |store: &PostgresStore| {
+            let range = Range { writer: REMOVER, after: 20_000, up_to: 22_000 };
+            let after = Some((id(2), Revision(1)));
+            let query = LogQuery { ranges: vec![range], unsure: vec![range], after, limit: 100 };
+            assert_eq!(store.log(query).await.unwrap().entries.len(), 100);
+        }
+    );
     ask!(
         database,
         admin,
