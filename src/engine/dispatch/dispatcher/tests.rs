@@ -102,6 +102,7 @@ fn what_is_matched_when_its_limit_is_up_ends() {
     assert!(dispatcher.acquire(session(), id(1), &mut draft).is_none());
     assert!(draft.current(id(1)).is_some_and(|ended| ended.is_done()));
     dispatcher.mark_starved();
+    dispatcher.committed(&draft, Vec::new(), |_| Moment::MAX, |_| true);
     assert_eq!(matches(&mut dispatcher, 9), [(session(), id(2))], "its slot is free");
 }
 
