@@ -47,7 +47,7 @@ impl Wakes {
         self.used(looks, begin, now);
         // All of this replica's own commits are visible here.
         let first = found.first().map(|row| row.try_get(1)).transpose()?;
-        self.floors.raise(&(), first.unwrap_or(now.micros()), Instant::now());
+        self.floors.raise(&(), first.unwrap_or_else(|| now.micros()), Instant::now());
         found.iter().map(|row| rows::id(row, 0)).collect()
     }
 
