@@ -243,7 +243,7 @@ impl Dispatcher {
             }
             Err(_) => {
                 self.places.end_drafted(id);
-                // A limit is up, which a timer has not seen to yet, or the clock was set back.
+                // A limit is up that no timer has seen to yet, which ends it without a retry, or the clock was set back.
                 let _ = draft.apply(&operation, &Command::Tick { chance: 0.0 }, None, None);
                 match draft.transitions().get(before..).unwrap_or_default() {
                     [] => self.queue.put(&operation, draft.now()),

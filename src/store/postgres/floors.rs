@@ -5,20 +5,14 @@
 //! every minute. Therefore a slow read has the least row looked up, the *floor*; later reads begin there.
 //!
 //! A floor may hide a row that came late. So now and then a look begins at the very beginning, and sets the floor anew:
-//! that takes as long as reads would without floors, and so it happens in the background, on a connection of its own.
+//! that takes as long as reads would without floors, and so it happens in the background (`looks`).
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
-
-use super::super::StoreError;
-use super::link::Pool;
-use super::server::Server;
-use super::session::Session;
 
 /// How long after one look from the very beginning the next one is made: this, or so many times what the first took.
 const WHOLE: Duration = Duration::from_secs(5);
@@ -152,45 +146,6 @@ impl<K, V> Inner<K, V> {
         let fastest = self.fastest.map_or(took, |it| it.min(took));
         self.fastest = Some(fastest);
         slow.is_none_or(|slow| took > fastest + slow)
-    }
-}
-
-/// Makes looks, in the background.
-pub(super) struct Looks {
-    server: Arc<Server>,
-    pool: Arc<Pool>,
-}
-
-impl Looks {
-    pub(super) fn new(server: Arc<Server>, pool: Pool) -> Self {
-        Self { server, pool: Arc::new(pool) }
-    }
-
-    /// Makes a look, if there is one to make. `find` reads the least value of each key, in order.
-    pub(super) fn make<K, V, F>(
-        &self,
-        floors: &Arc<Floors<K, V>>,
-        look: Option<Look<K, V>>,
-        find: impl FnOnce(Arc<Session>, Vec<(K, Option<V>)>) -> F + Send + 'static,
-    ) where
-        K: Clone + Eq + Hash + Send + 'static,
-        V: Copy + Ord + Send + 'static,
-        F: Future<Output = Result<Vec<V>, StoreError>> + Send + 'static,
-    {
-        let Some(look) = look else { return };
-        let (floors, pool) = (Arc::clone(floors), Arc::clone(&self.pool));
-        let looking = async move {
-            let from = look.from.clone();
-            let found = pool.run(|session| find(session, from)).await;
-            let found =
-                found.inspect_err(|error| tracing::debug!(%error, "a look for floors failed"));
-            floors.looked(look, found.ok(), Instant::now());
-        };
-        self.server.tasks.spawn(self.server.closing.clone().run_until_cancelled_owned(looking));
-    }
-
-    pub(super) async fn close(&self) {
-        self.pool.close().await;
     }
 }
 

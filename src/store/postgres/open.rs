@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::floors::{Floors, Looks};
+use super::floors::Floors;
 use super::hints::Hints;
 use super::interest::Interest;
 use super::lanes::Lists;
 use super::link::Pool;
 use super::listen::Listener;
+use super::looks::Looks;
 use super::presence::Presence;
 use super::server::Server;
 use super::session::Role;

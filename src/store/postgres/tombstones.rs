@@ -8,7 +8,8 @@ use tokio_postgres::Row;
 
 use super::super::sql::columns::{limit, number};
 use super::super::{Batch, FORGET_BATCH, Forget, StoreError, Tombstone, codec};
-use super::floors::{Floors, Looks};
+use super::floors::Floors;
+use super::looks::{self, Looks};
 use super::rows::{self, uuid};
 use super::session::Session;
 use super::step::Step;
@@ -86,11 +87,8 @@ impl Tombstones {
     pub(super) fn used(&self, looks: &Looks) {
         let look = self.floors.used([()], Duration::ZERO, Instant::now());
         looks.make(&self.floors, look, |session, from| async move {
-            let floor = from.first().and_then(|(_, floor)| *floor).unwrap_or(i64::MIN);
             let sql = "SELECT min(n) FROM tombstones WHERE n >= $1";
-            let found = session.query(sql, &[&floor]).await?;
-            let least: Option<i64> = found.first().map(|row| row.try_get(0)).transpose()?.flatten();
-            Ok(vec![least.unwrap_or(floor)])
+            Ok(vec![looks::least(&session, sql, &from).await?.unwrap_or(i64::MIN)])
         });
     }
 }

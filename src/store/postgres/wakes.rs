@@ -7,8 +7,9 @@ use tokio::time::Instant;
 
 use super::super::StoreError;
 use super::super::sql::columns::limit;
-use super::floors::{Floors, Looks};
+use super::floors::Floors;
 use super::link::Pool;
+use super::looks::{self, Looks};
 use super::rows;
 use super::session::Session;
 use super::step::Step;
@@ -72,10 +73,8 @@ impl Wakes {
     fn used(&self, looks: &Looks, begin: Instant, now: Timestamp) {
         let look = self.floors.used([()], begin.elapsed(), Instant::now());
         looks.make(&self.floors, look, move |session, from| async move {
-            let floor = from.first().and_then(|(_, floor)| *floor).unwrap_or(i64::MIN);
-            let least = "SELECT min(wake_at) FROM operations WHERE wake_at >= $1";
-            let found = session.query(least, &[&floor]).await?;
-            let least: Option<i64> = found.first().map(|row| row.try_get(0)).transpose()?.flatten();
+            let sql = "SELECT min(wake_at) FROM operations WHERE wake_at >= $1";
+            let least = looks::least(&session, sql, &from).await?;
             let young = now.before(YOUNG).micros();
             Ok(vec![least.map_or(young, |least| least.min(young))])
         });

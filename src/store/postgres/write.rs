@@ -15,7 +15,8 @@ const PAYLOAD_BYTES: usize = 32 << 20;
 /// The longest indexed value of a label, which is also the longest that a client can send.
 const LABEL_BYTES: usize = 1_020;
 
-/// The statements for the batch, except session rows and notifications. There is no tombstone below `oldest`.
+/// The statements for the batch, except session rows and notifications. Tombstones are deleted
+/// from number `oldest` on.
 pub(super) fn steps(batch: &Batch, stamp: Stamp, oldest: i64) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
     if batch.is_logged() {
