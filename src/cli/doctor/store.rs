@@ -64,16 +64,7 @@ fn file(path: &Path) -> Finding {
 fn database(found: &Examination) -> Vec<Finding> {
     let setting = |name: &str| found.settings.get(name).map_or("", String::as_str);
     let version = setting("server_version");
-    let mut findings = Vec::new();
-    for (name, consequence) in [
-        ("fsync", "a crash of the machine may damage the database and lose what was acknowledged"),
-        ("full_page_writes", "a crash of the machine may damage the database"),
-    ] {
-        if setting(name) == "off" {
-            let advice = format!("set {name} = on: {consequence}");
-            findings.push(Finding::failed(Check::Store, format!("{name} is off"), advice));
-        }
-    }
+    let mut findings = settings_that_lose_data(found);
     let mut say = |is_wrong: bool, message: String, advice: &str| {
         if is_wrong {
             findings.push(Finding::warning(Check::Store, message, advice));
@@ -121,6 +112,20 @@ fn database(found: &Examination) -> Vec<Finding> {
         findings.push(Finding::ok(Check::Store, message));
     }
     findings
+}
+
+fn settings_that_lose_data(found: &Examination) -> Vec<Finding> {
+    let consequences = [
+        ("fsync", "a crash of the machine may damage the database and lose what was acknowledged"),
+        ("full_page_writes", "a crash of the machine may damage the database"),
+    ];
+    let is_off = |name| found.settings.get(name).is_some_and(|value| value == "off");
+    let off = consequences.into_iter().filter(|(name, _)| is_off(*name));
+    let failed = off.map(|(name, consequence)| {
+        let advice = format!("set {name} = on: {consequence}");
+        Finding::failed(Check::Store, format!("{name} is off"), advice)
+    });
+    failed.collect()
 }
 
 #[cfg(test)]
