@@ -40,7 +40,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         admin.batch_execute(&format!("CREATE DATABASE {database}")).await?;
         let url = cluster.url(&database);
         let server = Server::on_store(&url)?;
-        let maximum = maximum(&server)?;
+        let maximum = sustained(&server)?;
         let rate = maximum / 2.0;
         let before = segment(&admin, &server, SEGMENT, rate).await?;
         let holder = connect(&url).await;
@@ -57,7 +57,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
             println!("    {when:<12} {now}");
             last = Some(now);
         }
-        let after = self::maximum(&server)?;
+        let after = sustained(&server)?;
         holder.batch_execute("ROLLBACK").await?;
         let ratio = after / maximum;
         let value = format!("{ratio:.2} ({maximum:.0} to {after:.0})");
@@ -87,8 +87,8 @@ impl fmt::Display for Segment {
     }
 }
 
-/// Lives per second while as many operations expire.
-fn maximum(server: &Server) -> anyhow::Result<f64> {
+/// The most lives per second while as many operations expire.
+fn sustained(server: &Server) -> anyhow::Result<f64> {
     lives(server, SEGMENT, None)?;
     Ok(lives(server, SEGMENT, None)?.rate)
 }
