@@ -52,9 +52,14 @@ impl SimClock {
 
     /// Lets so many ticks pass.
     pub fn advance(&self, ticks: u32) {
+        self.pass(TICK * ticks);
+    }
+
+    /// Lets time pass.
+    pub fn pass(&self, time: Duration) {
         let mut state = self.state();
-        state.now += i64::from(ticks) * TICK.as_micros() as i64;
-        state.moment = state.moment.after(TICK * ticks);
+        state.now += time.as_micros() as i64;
+        state.moment = state.moment.after(time);
         state.wake();
     }
 

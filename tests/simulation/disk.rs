@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use longrun::operation::log::LogBook;
 use longrun::operation::{
-    ChildCounts, Event, IdempotencyKey, Life, ObjectId, Operation, OperationId, Revision, State,
-    StateName, TenantId, Timestamp,
+    ChildCounts, Event, IdempotencyKey, Life, ObjectId, Operation, OperationId, Revision, Scope,
+    State, StateName, TenantId, Timestamp,
 };
 use longrun::store::log::{Change, LogPage, LogQuery, Logged, Stamp};
 use longrun::store::{
@@ -283,8 +283,10 @@ impl Disk {
         };
         let end = |at: Timestamp| if *by == OrderBy::EndTime { at } else { Timestamp::MAX };
         let after = after.map(|after| (end(after.end_time), after.id));
+        let is_batches = *scope == Scope::All && *by == OrderBy::EndTime;
         let operations = self.rows.values().map(|row| &row.operation);
         let mut page: Vec<&Operation> = operations
+            .filter(|it| !is_batches || it.submission.kind.is_of_batches() && it.is_done())
             .filter(|it| scope.contains(&it.submission.tenant) && filter.matches(it))
             .filter(|operation| {
                 after.is_none_or(|after| match descending {

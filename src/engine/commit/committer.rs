@@ -232,7 +232,7 @@ impl Committer {
         let changes_sessions = !sessions.kept.is_empty() || !sessions.ended.is_empty();
         let mut committed = Committed::default();
         if !draft.is_empty() || self.planner.workforce().holds() || changes_sessions {
-            let asks_frontier = self.shared.hub.has_feeds();
+            let asks_frontier = self.shared.hub.chain().wants_frontier();
             let batch = Batch { sessions: sessions.clone(), asks_frontier, ..draft.batch() };
             self.shared.cache.hold(draft.touched());
             match write(&self.shared, batch).await {

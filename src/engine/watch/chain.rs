@@ -5,7 +5,8 @@
 //! may repeat what it has read; stamps show that.
 //!
 //! If this process is the only writer, every commit becomes a link directly. With other writers, one of its commits
-//! does so only if nothing else was committed since the last link; otherwise the tail reads the log.
+//! does so only if nothing else was committed since the last link; otherwise it waits until the tail has read what the
+//! others committed, and becomes part of that link.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,11 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use super::signal::{Signal, Waiter};
-use crate::store::log::{Frontier, Logged};
+use crate::store::log::{Frontier, Logged, Stamp};
 use crate::store::{Committed, Store, StoreError};
 
 /// The maximum size of kept operations, in bytes.
 const MAX_BYTES: usize = 16 << 20;
+/// The maximum size of operations in commits that wait for the tail, in bytes. The tail reads further ones.
+const MAX_WAITING_BYTES: usize = 4 << 20;
 /// The maximum number of kept links.
 const MAX_LINKS: usize = 4_096;
 
@@ -51,6 +54,9 @@ struct State {
     first: u64,
     links: VecDeque<Arc<Link>>,
     bytes: usize,
+    /// Commits of this process after the tip, for the next link.
+    waiting: Vec<(Stamp, Vec<Logged>)>,
+    waiting_bytes: usize,
     watches: usize,
 }
 
@@ -119,6 +125,12 @@ impl Chain {
         self.state().watches > 0
     }
 
+    /// Whether a commit of this process can become a link directly if its frontier is known.
+    pub(in crate::engine) fn wants_frontier(&self) -> bool {
+        let state = self.state();
+        state.watches > 0 && state.waiting.is_empty()
+    }
+
     /// Adds a commit of this process, with its changes in the order of operation and revision.
     pub(in crate::engine) fn committed(
         &self,
@@ -139,6 +151,7 @@ impl Chain {
             }
             Some(seen) if tip.lacks_only(stamp, seen) => seen.clone(),
             _ => {
+                state.wait(stamp, changes);
                 drop(state);
                 return self.unread();
             }
@@ -165,22 +178,40 @@ impl Chain {
         self.unread.notified().await;
     }
 
-    /// The frontier to read from; `None` while there are no watches.
+    /// The end of the last link; `None` while there are no watches.
     pub(super) fn tip(&self) -> Option<Frontier> {
         self.state().tip.clone()
     }
 
-    /// Adds changes that were read, from the tip to `to`. `None`: they were too many, so watches read them.
-    pub(super) fn read(&self, to: Frontier, changes: Option<Vec<Logged>>) {
+    /// Adds the next commits that wait to a tip, as far as they are in `seen`: they need not be read.
+    pub(super) fn add_waiting(&self, tip: &mut Frontier, seen: &Frontier) {
+        for (stamp, _) in &self.state().waiting {
+            // A later one may depend on what is between them.
+            if !tip.is_next(*stamp) || !seen.contains(*stamp) {
+                break;
+            }
+            *tip = tip.with(*stamp);
+        }
+    }
+
+    /// Adds the changes between two frontiers that were read, and those that waited. `None`: they were too many, so
+    /// watches read them.
+    pub(super) fn read(&self, from: &Frontier, to: Frontier, changes: Option<Vec<Logged>>) {
         let mut state = self.state();
         // Commits of this process may have been added meanwhile.
-        let Some(tip) = &state.tip else { return };
+        let Some(tip) = state.tip.clone() else { return };
         let mut joined = tip.clone();
         joined.join(&to);
         match changes {
             Some(mut changes) => {
+                changes.extend(state.waited(from, &joined));
                 changes.retain(|logged| !tip.contains(logged.stamp));
+                changes.sort_by_key(|logged| logged.change.cursor());
+                let is_empty = changes.is_empty();
                 state.add(joined, changes);
+                if is_empty {
+                    return;
+                }
             }
             None => {
                 state.tip = Some(joined);
@@ -204,13 +235,38 @@ impl State {
             return;
         }
         let link = Arc::new(Link { to, changes });
-        self.bytes += link.bytes();
+        self.bytes += bytes(&link.changes);
         self.links.push_back(link);
         while self.links.len() > MAX_LINKS || self.bytes > MAX_BYTES {
             let Some(oldest) = self.links.pop_front() else { break };
-            self.bytes -= oldest.bytes();
+            self.bytes -= bytes(&oldest.changes);
             self.first += 1;
         }
+    }
+
+    /// Keeps a commit of this process for the next link.
+    fn wait(&mut self, stamp: Stamp, changes: impl FnOnce() -> Vec<Logged>) {
+        if self.watches > 0 && self.waiting_bytes < MAX_WAITING_BYTES {
+            let changes = changes();
+            self.waiting_bytes += bytes(&changes);
+            self.waiting.push((stamp, changes));
+        }
+    }
+
+    /// Takes the changes of the waiting commits up to `to`, except of those after `from`, which were read.
+    fn waited(&mut self, from: &Frontier, to: &Frontier) -> Vec<Logged> {
+        let mut taken = Vec::new();
+        for (stamp, changes) in std::mem::take(&mut self.waiting) {
+            if !to.contains(stamp) {
+                self.waiting.push((stamp, changes));
+                continue;
+            }
+            self.waiting_bytes -= bytes(&changes);
+            if from.contains(stamp) {
+                taken.extend(changes);
+            }
+        }
+        taken
     }
 
     /// Drops all links, and an unfinished one, so that no watch continues from before this point.
@@ -218,14 +274,14 @@ impl State {
         self.first = self.end() + 1;
         self.links.clear();
         self.bytes = 0;
+        self.waiting.clear();
+        self.waiting_bytes = 0;
     }
 }
 
-impl Link {
-    fn bytes(&self) -> usize {
-        let bytes = self.changes.iter().map(|logged| logged.change.operation().size());
-        bytes.sum()
-    }
+/// The size of the changes' operations.
+fn bytes(changes: &[Logged]) -> usize {
+    changes.iter().map(|logged| logged.change.operation().size()).sum()
 }
 
 impl Place {

@@ -10,11 +10,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::Shared;
 use super::super::clock::Moment;
-use crate::store::TrimLog;
-use crate::store::log::{Frontier, Position, ReadError, Reader};
+use crate::store::log::{Frontier, Head, Logged, Position, ReadError, Reader};
+use crate::store::{Store, TrimLog};
 
 /// How often the log is read, whatever hints say, and when a failed read is repeated.
 const POLL: Duration = Duration::from_secs(2);
+/// What becomes known within this time after a read is read together.
+const GATHERING: Duration = Duration::from_millis(2);
 /// How many changes are read at a time.
 const PAGE: usize = 512;
 /// The maximum number of changes in one link. Watches read further ones themselves, each at its client's speed.
@@ -31,6 +33,7 @@ const KEEP: u64 = 100_000;
 /// The tail.
 pub(in crate::engine) struct Tail {
     shared: Arc<Shared>,
+    read_at: Moment,
     poll_at: Moment,
     trim_at: Moment,
     /// Whether a reader is behind; and since when, as seen whenever a deletion was due.
@@ -42,7 +45,7 @@ impl Tail {
     pub(in crate::engine) fn new(shared: Arc<Shared>, is_wanted: Arc<AtomicBool>) -> Self {
         let now = shared.clock.moment();
         let (poll_at, trim_at) = (now.after(POLL), now.after(TRIM_INTERVAL));
-        Self { shared, poll_at, trim_at, is_wanted, wanted_since: None }
+        Self { shared, read_at: now, poll_at, trim_at, is_wanted, wanted_since: None }
     }
 
     /// Reads until `stop`.
@@ -57,16 +60,24 @@ impl Tail {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = chain.wait_for_unread() => self.read().await,
+                () = self.unread() => self.read().await,
                 () = shared.clock.sleep_until_moment(poll_at) => self.read().await,
                 () = shared.clock.sleep_until_moment(self.trim_at) => self.trim().await,
             }
         }
     }
 
+    /// Returns when there may be something to read, and it is time.
+    async fn unread(&self) {
+        self.shared.clock.sleep_until_moment(self.read_at).await;
+        self.shared.hub.chain().wait_for_unread().await;
+    }
+
     async fn read(&mut self) {
-        self.poll_at = self.shared.clock.moment().after(POLL);
-        match self.follow().await {
+        let read = self.follow().await;
+        let now = self.shared.clock.moment();
+        (self.read_at, self.poll_at) = (now.after(GATHERING), now.after(POLL));
+        match read {
             Ok(()) => {}
             // The next poll repeats the read.
             Err(ReadError::Store(error)) => tracing::debug!(%error, "the log cannot be read"),
@@ -78,39 +89,31 @@ impl Tail {
     /// Reads everything visible.
     async fn follow(&self) -> Result<(), ReadError> {
         let (chain, store) = (self.shared.hub.chain(), &*self.shared.store);
-        let Some(tip) = chain.tip() else {
-            // With other writers, the first watch begins the chain.
-            if store.shared().is_none() {
-                chain.begin(store).await?;
-            }
-            return Ok(());
-        };
-        let mut reader = Reader::new(Position::at(tip));
-        loop {
-            let mut changes = match reader.read(store, PAGE).await {
-                Ok(changes) => changes,
-                Err(ReadError::Gone(gone)) => {
-                    let head = store.head().await?;
-                    chain.read(head.frontier(), None);
-                    return Err(gone.into());
+        // With other writers, the first watch begins the chain.
+        if chain.tip().is_none() && store.shared().is_none() {
+            return Ok(chain.begin(store).await?);
+        }
+        while let Some(mut from) = chain.tip() {
+            let head = store.head().await?;
+            // Most commits of this process in it are known by now.
+            chain.add_waiting(&mut from, &head.frontier());
+            match read(store, &from, &head).await {
+                Ok((to, changes)) => {
+                    let is_whole = changes.is_some();
+                    chain.read(&from, to, changes);
+                    if is_whole {
+                        break;
+                    }
                 }
-                Err(error) => return Err(error),
-            };
-            if changes.is_empty() {
-                return Ok(());
-            }
-            while changes.len() <= MAX_CHANGES
-                && let Some(more) = reader.read_part(store, PAGE).await?
-            {
-                changes.extend(more);
-            }
-            let is_whole = changes.len() <= MAX_CHANGES;
-            let to = reader.end_of_part();
-            chain.read(Frontier::clone(&to), is_whole.then_some(changes));
-            if !is_whole {
-                reader = Reader::new(Position::at(to));
+                Err(error) => {
+                    if matches!(error, ReadError::Gone(_)) {
+                        chain.read(&from, head.frontier(), None);
+                    }
+                    return Err(error);
+                }
             }
         }
+        Ok(())
     }
 
     async fn trim(&mut self) {
@@ -129,4 +132,23 @@ impl Tail {
             tracing::debug!(%error, "the log was not trimmed");
         }
     }
+}
+
+/// Reads all changes from a frontier up to `head`. Returns up to where, and `None` if the changes are too many.
+async fn read(
+    store: &dyn Store,
+    from: &Frontier,
+    head: &Head,
+) -> Result<(Frontier, Option<Vec<Logged>>), ReadError> {
+    let mut reader = Reader::new(Position::at(from.clone()));
+    let is_cut = reader.begin(head)?;
+    let mut changes = Vec::new();
+    while changes.len() <= MAX_CHANGES
+        && let Some(more) = reader.read_part(store, PAGE).await?
+    {
+        changes.extend(more);
+    }
+    // Waiting commits of this process may depend on what a cut part lacks.
+    let is_whole = changes.len() <= MAX_CHANGES && !is_cut;
+    Ok((Frontier::clone(&reader.end_of_part()), is_whole.then_some(changes)))
 }

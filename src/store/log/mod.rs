@@ -245,6 +245,11 @@ impl Frontier {
         self.open.contains_key(&writer)
     }
 
+    /// Whether the commit is the next one of its writer.
+    pub fn is_next(&self, stamp: Stamp) -> bool {
+        self.sequence(stamp.writer).is_some_and(|known| known + 1 == stamp.sequence)
+    }
+
     /// The last known sequence of a writer; `None` if all of it is known.
     fn sequence(&self, writer: u64) -> Option<u64> {
         match self.open.get(&writer) {
@@ -271,9 +276,8 @@ impl Frontier {
     pub fn lacks_only(&self, own: Stamp, seen: &Self) -> bool {
         let writers = self.open.keys().chain(seen.open.keys()).copied();
         // Newer writers are in one of the two, or have ended already, and then nothing of them is known here.
-        let is_next = self.sequence(own.writer).is_some_and(|known| known + 1 == own.sequence);
         let newer = (self.up_to + 1..=seen.up_to).chain(writers);
-        is_next
+        self.is_next(own)
             && seen.contains(own)
             && newer
                 .filter(|writer| *writer != own.writer)

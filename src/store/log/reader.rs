@@ -108,17 +108,27 @@ impl Reader {
             if let Some(page) = self.read_part(store, limit).await? {
                 return Ok(page);
             }
-            let head = store.head().await?;
-            let (ranges, to) = self.next_part(&head)?;
-            if ranges.is_empty() {
-                // Writers may have been added or have ended.
-                self.at = joined(&self.at, &to);
-                self.floor = Arc::clone(&self.at);
+            self.begin(&store.head().await?)?;
+            if self.part.is_none() {
                 return Ok(Vec::new());
             }
-            let unsure = self.unsure(&head, &ranges);
-            self.part = Some(Part { ranges, unsure, ..Part::new(to.into(), None) });
         }
+    }
+
+    /// Once a part is complete: begins the next one, if `head` has anything to read. Returns whether the part ends before
+    /// that.
+    pub fn begin(&mut self, head: &Head) -> Result<bool, Gone> {
+        let (ranges, to) = self.next_part(head)?;
+        if ranges.is_empty() {
+            // Writers may have been added or have ended.
+            self.at = joined(&self.at, &to);
+            self.floor = Arc::clone(&self.at);
+            return Ok(false);
+        }
+        let is_cut = to != head.frontier();
+        let unsure = self.unsure(head, &ranges);
+        self.part = Some(Part { ranges, unsure, ..Part::new(to.into(), None) });
+        Ok(is_cut)
     }
 
     /// The next page with entries of the part that is being read; `None` when the part is complete.

@@ -70,27 +70,23 @@ pub(super) async fn page(session: Arc<Session>, query: LogQuery) -> Result<LogPa
     Ok(first(places, limit, is_cut))
 }
 
-/// Finds the places first, and then looks the operations up place by place (LIMIT keeps the planner from reversing
+/// Finds the page's events first, and then looks the operations up one by one (LIMIT keeps the planner from reversing
 /// that): otherwise PostgreSQL may read all events by id.
 fn transitions_sql() -> String {
     format!(
-        "WITH found AS MATERIALIZED (
-           SELECT r.writer, e.sequence, e.id, e.revision
+        "WITH page AS MATERIALIZED (
+           SELECT r.writer, e.*
            FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS r (writer, after, up_to)
            CROSS JOIN LATERAL (
-             SELECT e.sequence, e.id, e.revision FROM events AS e
+             SELECT e.sequence, e.id, e.revision, e.type, e.life FROM events AS e
              WHERE e.writer = r.writer AND e.sequence > r.after AND e.sequence <= r.up_to
              ORDER BY e.writer, e.sequence) AS e
-           WHERE (e.id, e.revision) > ($4, $5)),
-         page AS MATERIALIZED (SELECT * FROM found ORDER BY id, revision LIMIT $6),
+           WHERE (e.id, e.revision) > ($4, $5) ORDER BY e.id, e.revision LIMIT $6),
          sized AS (
-           SELECT page.*, e.type, e.life, p.life AS before, count(*) OVER () AS total,
-             sum(octet_length(e.life) + coalesce(octet_length(p.life), 0))
-               OVER (ORDER BY page.id, page.revision) - octet_length(e.life) AS bytes
+           SELECT page.*, p.life AS before, count(*) OVER () AS total,
+             sum(octet_length(page.life) + coalesce(octet_length(p.life), 0))
+               OVER (ORDER BY page.id, page.revision) - octet_length(page.life) AS bytes
            FROM page
-           CROSS JOIN LATERAL (
-             SELECT e.type, e.life FROM events AS e
-             WHERE e.id = page.id AND e.revision = page.revision LIMIT 1) AS e
            LEFT JOIN LATERAL (
              SELECT p.life FROM events AS p
              WHERE p.id = page.id AND p.revision = page.revision - 1 LIMIT 1) AS p ON TRUE)

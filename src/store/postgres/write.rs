@@ -19,7 +19,7 @@ const LABEL_BYTES: usize = 1_020;
 /// from number `oldest` on.
 pub(super) fn steps(batch: &Batch, stamp: Stamp, oldest: i64) -> Vec<Step<'_>> {
     let mut steps = Vec::new();
-    if batch.is_logged() {
+    if batch.is_logged() && batch.events.is_empty() {
         steps.push(log::name(stamp));
     }
     steps.extend(operations::step(batch, stamp));
@@ -134,9 +134,12 @@ fn objects(writes: &[Write]) -> Option<Step<'_>> {
     (!ids.is_empty()).then(|| Step::new(insert).with(ids).with(of))
 }
 
+/// The events, and the commit's name.
 fn events(events: &[(OperationId, Event)], stamp: Stamp) -> Step<'_> {
     Step::new(
-        "INSERT INTO events (id, revision, type, life, writer, sequence)
+        "WITH name AS (
+           INSERT INTO commits (writer, sequence, is_void) VALUES ($5::bigint, $6::bigint, FALSE))
+         INSERT INTO events (id, revision, type, life, writer, sequence)
          SELECT n.*, $5::bigint, $6::bigint
          FROM unnest($1::uuid[], $2::bigint[], $3::smallint[], $4::bytea[]) AS n",
     )

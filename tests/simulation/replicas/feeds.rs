@@ -39,14 +39,14 @@ fn what_changes_while_it_is_listed_is_told_once() {
         let (listed, later) = (ids[2], ids[30]);
         stage.cancel(0, listed).await.unwrap();
         stage.cancel(0, later).await.unwrap();
-        all.extend(told(&mut feed).await);
+        all.extend(told(&stage, &mut feed).await);
         let page = all.iter().position(|told| *told == Told::Changed(listed, 2)).unwrap();
         assert!((3..MANY).contains(&page), "before what comes next is listed");
         all.remove(page);
         assert_eq!(all.pop(), Some(Told::Synced));
         assert_eq!(all, current(&ids, later));
         stage.wait(4).await;
-        assert_eq!(told(&mut feed).await, []);
+        assert_eq!(told(&stage, &mut feed).await, []);
     });
 }
 
@@ -68,7 +68,7 @@ fn a_list_goes_on_behind_every_item() {
         assert_eq!(all.remove(20), Told::Changed(listed, 2));
         assert_eq!(all.pop(), Some(Told::Synced));
         assert_eq!(all, current(&ids, later));
-        assert_eq!(told(&mut feed).await, []);
+        assert_eq!(told(&stage, &mut feed).await, []);
     });
 }
 
@@ -76,17 +76,17 @@ fn a_list_goes_on_behind_every_item() {
 fn of_a_commit_with_several_changes_the_rest_is_told_to_who_goes_on() {
     play(2, |stage| async move {
         let mut feed = feed(&stage, 0);
-        assert_eq!(told(&mut feed).await, [Told::Synced]);
+        assert_eq!(told(&stage, &mut feed).await, [Told::Synced]);
         let first = stage.submit(0).await;
         let second = stage.submit(0).await;
         let both = [Told::Changed(first, 1), Told::Changed(second, 1)];
-        assert_eq!(told(&mut feed).await, both);
+        assert_eq!(told(&stage, &mut feed).await, both);
         let (cancelled, third) = tokio::join!(stage.cancel(0, first), stage.submit(0));
         cancelled.unwrap();
         assert_eq!(next(&stage, &mut feed).await, Told::Changed(first, 2));
         for at in [0, 1] {
             let mut rest = resume(&stage, at, &feed);
-            assert_eq!(told(&mut rest).await, [Told::Changed(third, 1)], "at {at}");
+            assert_eq!(told(&stage, &mut rest).await, [Told::Changed(third, 1)], "at {at}");
         }
     });
 }
@@ -95,13 +95,13 @@ fn of_a_commit_with_several_changes_the_rest_is_told_to_who_goes_on() {
 fn what_is_committed_before_a_list_is_read_is_not_told_again_behind_it() {
     play(2, |stage| async move {
         let mut early = feed(&stage, 0);
-        assert_eq!(told(&mut early).await, [Told::Synced]);
+        assert_eq!(told(&stage, &mut early).await, [Told::Synced]);
         let mut late = feed(&stage, 0);
         let ids = [stage.submit(0).await, stage.submit(0).await];
         let current = ids.map(|id| Told::Current(id, 1));
-        assert_eq!(told(&mut late).await, [&current[..], &[Told::Synced]].concat());
+        assert_eq!(told(&stage, &mut late).await, [&current[..], &[Told::Synced]].concat());
         stage.cancel(0, ids[0]).await.unwrap();
-        assert_eq!(told(&mut late).await, [Told::Changed(ids[0], 2)]);
+        assert_eq!(told(&stage, &mut late).await, [Told::Changed(ids[0], 2)]);
     });
 }
 
@@ -111,22 +111,22 @@ fn a_feed_of_which_nothing_matches_follows_all_the_same() {
         let others = || Filter::parse("kind=sim.b").unwrap();
         let from = |start| stage.engine(1).feed(TenantId::default_tenant(), others(), false, start);
         let mut early = from(FeedStart::Current);
-        assert_eq!(told(&mut early).await, [Told::Synced]);
+        assert_eq!(told(&stage, &mut early).await, [Told::Synced]);
         let beginning = early.position().unwrap().clone();
         // One by one, so that each is a link of the chain.
         let ids = [stage.submit(0).await, stage.submit(0).await];
         for id in ids {
             stage.cancel(0, id).await.unwrap();
             delete(&stage, 0, id).await;
-            assert_eq!(told(&mut early).await, []);
+            assert_eq!(told(&stage, &mut early).await, []);
         }
         // Another reads the same from the log.
         let mut late = from(FeedStart::After(beginning));
-        assert_eq!(told(&mut late).await, []);
+        assert_eq!(told(&stage, &mut late).await, []);
         stage.house.disk.lock().unwrap().log.trim(0);
         for feed in [early, late] {
             let mut again = from(FeedStart::After(feed.position().unwrap().clone()));
-            assert_eq!(told(&mut again).await, [], "its position has moved on");
+            assert_eq!(told(&stage, &mut again).await, [], "its position has moved on");
         }
     });
 }
@@ -136,7 +136,7 @@ fn a_feed_of_which_nothing_matches_follows_all_the_same() {
 fn very_much_at_once_is_told_once() {
     play(2, |stage| async move {
         let mut feed = feed(&stage, 1);
-        assert_eq!(told(&mut feed).await, [Told::Synced]);
+        assert_eq!(told(&stage, &mut feed).await, [Told::Synced]);
         stage.hold_up(1);
         let mut all = Vec::new();
         for _ in 0..6 {
@@ -145,9 +145,9 @@ fn very_much_at_once_is_told_once() {
         stage.let_go(1);
         stage.wait(3).await;
         let all: Vec<Told> = all.into_iter().map(|id| Told::Changed(id, 1)).collect();
-        assert!(told(&mut feed).await == all, "something is missing, or told twice");
+        assert!(told(&stage, &mut feed).await == all, "something is missing, or told twice");
         let last = stage.submit(0).await;
-        assert_eq!(told(&mut feed).await, [Told::Changed(last, 1)]);
+        assert_eq!(told(&stage, &mut feed).await, [Told::Changed(last, 1)]);
     });
 }
 
@@ -156,7 +156,7 @@ fn very_much_at_once_is_told_once() {
 fn who_has_slept_through_some_history_begins_again_and_follows() {
     play(2, |stage| async move {
         let mut feed = feed(&stage, 1);
-        assert_eq!(told(&mut feed).await, [Told::Synced]);
+        assert_eq!(told(&stage, &mut feed).await, [Told::Synced]);
         stage.hold_up(1);
         let ids = [stage.submit(0).await, stage.submit(0).await];
         stage.cancel(0, ids[0]).await.unwrap();
@@ -165,8 +165,8 @@ fn who_has_slept_through_some_history_begins_again_and_follows() {
         stage.let_go(1);
         stage.wait(3).await;
         let again = [Told::Reset, Told::Current(ids[1], 1), Told::Synced];
-        assert_eq!(told(&mut feed).await, again);
+        assert_eq!(told(&stage, &mut feed).await, again);
         stage.cancel(0, ids[1]).await.unwrap();
-        assert_eq!(told(&mut feed).await, [Told::Changed(ids[1], 2)]);
+        assert_eq!(told(&stage, &mut feed).await, [Told::Changed(ids[1], 2)]);
     });
 }

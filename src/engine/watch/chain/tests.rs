@@ -4,7 +4,7 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::engine::sample::{at, operation};
-use crate::operation::{EventType, Operation};
+use crate::operation::{EventType, Operation, Revision};
 use crate::store::log::{Change, Head, Stamp, WriterState};
 
 /// The only writer, unless a test adds others.
@@ -128,7 +128,7 @@ fn what_is_kept_is_bounded_in_bytes() {
         chain.committed(&committed, || large(number));
         let state = chain.state();
         assert!(state.bytes <= MAX_BYTES);
-        assert_eq!(state.bytes, state.links.iter().map(|link| link.bytes()).sum::<usize>());
+        assert_eq!(state.bytes, state.links.iter().map(|link| bytes(&link.changes)).sum::<usize>());
     }
     assert_eq!(chain.state().links.len(), 3);
     assert!(matches!(slow.take(), Next::Skipped));
@@ -145,31 +145,108 @@ fn a_new_writer_is_read_and_not_guessed() {
     assert!(matches!(place.take(), Next::Nothing));
 }
 
+/// Another process's commit.
+fn others(sequence: u64) -> Stamp {
+    Stamp { writer: 2, sequence }
+}
+
+/// What a read finds of another process's commit.
+fn found(stamp: Stamp) -> Logged {
+    change(stamp, operation(u128::from(stamp.writer * 100 + stamp.sequence), at(0)))
+}
+
+/// Where a read begins that sees this.
+fn known(chain: &Chain, seen: &Frontier) -> Frontier {
+    let mut from = chain.tip().unwrap();
+    chain.add_waiting(&mut from, seen);
+    from
+}
+
 #[test]
-fn a_commit_among_others_is_read_and_not_passed_on() {
+fn a_commit_among_others_waits_for_them() {
     let chain = begun(true);
     let mut place = chain.place();
     commit(&chain, 1, Some(frontier([(OURS, 1)])));
     assert_eq!(walk(&mut place), [stamp(1)]);
-    for seen in [None, Some(frontier([(OURS, 2), (2, 1)]))] {
-        commit(&chain, 2, seen);
-        assert!(must_be_read(&chain));
-        assert!(matches!(place.take(), Next::Nothing));
-        assert_eq!(chain.tip(), Some(frontier([(OURS, 1)])));
-    }
-    // What was read becomes a link without the commits that came meanwhile.
-    commit(&chain, 2, Some(frontier([(OURS, 2)])));
-    let of = |writer, sequence| {
-        let number = u128::from(writer * 100 + sequence);
-        change(Stamp { writer, sequence }, operation(number, at(0)))
-    };
-    chain.read(frontier([(OURS, 2), (2, 1)]), Some(vec![of(OURS, 2), of(2, 1)]));
+    assert!(chain.wants_frontier());
+    commit(&chain, 2, None);
+    commit(&chain, 3, Some(frontier([(OURS, 3), (2, 1)])));
+    assert!(must_be_read(&chain) && !chain.wants_frontier());
+    assert!(matches!(place.take(), Next::Nothing));
+    // Only what others committed is read.
+    assert_eq!(known(&chain, &frontier([(OURS, 2), (2, 1)])), frontier([(OURS, 2)]));
+    let from = known(&chain, &frontier([(OURS, 3), (2, 1)]));
+    assert_eq!(from, frontier([(OURS, 3)]));
+    // More is committed meanwhile: one that the read finds, and one that it does not.
+    commit(&chain, 4, None);
+    commit(&chain, 5, None);
+    let to = frontier([(OURS, 4), (2, 1)]);
+    chain.read(&from, to.clone(), Some(vec![found(others(1)), found(stamp(4))]));
     assert!(is_woken(&mut place));
-    assert_eq!(walk(&mut place), [stamp(2), Stamp { writer: 2, sequence: 1 }]);
-    assert_eq!(chain.tip(), Some(frontier([(OURS, 2), (2, 1)])));
+    assert_eq!(walk(&mut place), [stamp(2), stamp(3), stamp(4), others(1)]);
+    assert_eq!(chain.state().tip, Some(to));
+    let from = known(&chain, &frontier([(OURS, 5), (2, 1)]));
+    assert_eq!(from, frontier([(OURS, 5), (2, 1)]), "the last one waits");
+    // It is passed on although nobody else committed.
+    chain.read(&from, from.clone(), Some(Vec::new()));
+    assert!(is_woken(&mut place) && chain.wants_frontier());
+    assert_eq!(walk(&mut place), [stamp(5)]);
     // A read of an earlier frontier takes nothing back.
-    chain.read(frontier([(OURS, 1)]), Some(Vec::new()));
-    assert_eq!(chain.tip(), Some(frontier([(OURS, 2), (2, 1)])));
+    chain.read(&frontier([(OURS, 0)]), frontier([(OURS, 1)]), Some(vec![found(stamp(1))]));
+    assert_eq!(chain.state().tip, Some(from));
+    assert!(!is_woken(&mut place) && matches!(place.take(), Next::Nothing));
+    assert_eq!(chain.state().waiting_bytes, 0);
+}
+
+#[test]
+fn commits_that_wait_are_delivered_in_the_order_of_revisions() {
+    let chain = begun(true);
+    let mut place = chain.place();
+    let of = |stamp, revision| {
+        let mut operation = operation(1, at(0));
+        operation.life.revision = Revision(revision);
+        change(stamp, operation)
+    };
+    let committed = Committed { stamp: Some(stamp(1)), seen: None };
+    chain.committed(&committed, || vec![of(stamp(1), 2)]);
+    let from = known(&chain, &frontier([(OURS, 1), (2, 2)]));
+    assert_eq!(from, frontier([(OURS, 1)]));
+    let read = vec![of(others(1), 1), of(others(2), 3)];
+    chain.read(&from, frontier([(OURS, 1), (2, 2)]), Some(read));
+    assert_eq!(walk(&mut place), [others(1), stamp(1), others(2)]);
+}
+
+#[test]
+fn commits_after_one_that_was_not_told_are_read() {
+    let chain = begun(true);
+    let mut place = chain.place();
+    commit(&chain, 1, None);
+    commit(&chain, 3, None);
+    let from = known(&chain, &frontier([(OURS, 3)]));
+    assert_eq!(from, frontier([(OURS, 1)]));
+    chain.read(&from, frontier([(OURS, 3)]), Some(vec![found(stamp(2)), found(stamp(3))]));
+    assert_eq!(walk(&mut place), [1, 2, 3].map(stamp));
+}
+
+#[test]
+fn commits_that_wait_are_bounded_in_bytes() {
+    let chain = begun(true);
+    let place = chain.place();
+    let large = |number: u64| {
+        let mut large = operation(u128::from(number), at(0));
+        let reason = "r".repeat(MAX_WAITING_BYTES);
+        large.life.cancel = Some(crate::operation::state::CancelRequest { at: at(0), reason });
+        vec![change(stamp(number), large)]
+    };
+    for number in 1..=3 {
+        let committed = Committed { stamp: Some(stamp(number)), seen: None };
+        chain.committed(&committed, || large(number));
+    }
+    let from = known(&chain, &frontier([(OURS, 3)]));
+    assert_eq!(from, frontier([(OURS, 1)]), "the others are read");
+    drop(place);
+    let state = chain.state();
+    assert!(state.waiting.is_empty() && state.waiting_bytes == 0, "nobody is there to be told");
 }
 
 #[test]
@@ -178,7 +255,9 @@ fn what_is_too_much_for_a_link_everybody_reads() {
     let mut places = [chain.place(), chain.place()];
     commit(&chain, 1, Some(frontier([(OURS, 1)])));
     assert_eq!(walk(&mut places[1]), [stamp(1)]);
-    chain.read(frontier([(OURS, 1), (2, 9_000)]), None);
+    commit(&chain, 2, None);
+    let from = chain.tip().unwrap();
+    chain.read(&from, frontier([(OURS, 1), (2, 9_000)]), None);
     for mut place in places {
         assert!(is_woken(&mut place));
         assert!(matches!(place.take(), Next::Skipped), "also who stood at the end");
