@@ -20,6 +20,8 @@ const LARGE: u64 = 1_000_000;
 /// Names a variable.
 const SIZE: &str = "LONGRUN_BENCH_OPERATIONS";
 const ROUNDS: usize = 5;
+/// How long servers are idle: everything that they do now and then, they have done twice.
+const IDLE: Duration = Duration::from_secs(25);
 const GETS: usize = 400;
 const LISTS: usize = 100;
 /// So many different operations are got, whatever the size of the store.
@@ -55,6 +57,7 @@ pub(crate) async fn run() -> anyhow::Result<()> {
     {
         stores.push(open(count, left).await?);
     }
+    idle(&stores).await?;
     for _ in 0..ROUNDS {
         for store in &mut stores {
             let figures = store.round().await?;
@@ -81,6 +84,20 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         );
     }
     println!("  goal: within 1.10 of the first");
+    Ok(())
+}
+
+/// What servers cost that nobody asks for anything.
+async fn idle(stores: &[Grown]) -> anyhow::Result<()> {
+    let cpu = || stores.iter().map(|store| store.server.cpu()).collect::<anyhow::Result<Vec<_>>>();
+    let before = cpu()?;
+    tokio::time::sleep(IDLE).await;
+    for ((store, before), after) in stores.iter().zip(before).zip(cpu()?) {
+        let share = (after - before).as_secs_f64() / IDLE.as_secs_f64();
+        let goal = verdict(share < 0.005, "under 5 ms");
+        let value = format!("{:.1} ms", share * 1e3);
+        figure(&format!("CPU in a second of idleness, {}", store.name), value, &goal);
+    }
     Ok(())
 }
 

@@ -232,7 +232,7 @@ pub struct ListQuery {
     pub scope: Scope,
     /// The filter.
     pub filter: Filter,
-    /// The order; for all tenants together, only the order by create time has an index.
+    /// The order. A list of all tenants by end time has only batches that are done, whatever the filter.
     pub order: ListOrder,
     /// The place after which to begin; `None`: at the beginning.
     pub after: Option<ListPosition>,

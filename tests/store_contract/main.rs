@@ -97,6 +97,7 @@ macro_rules! stores {
             lists::pages_hold_still_while_operations_come_and_go,
             lists::a_list_is_of_one_tenant,
             lists::a_list_may_be_of_all_tenants,
+            lists::batches_that_are_done_are_listed_for_all_tenants_by_end_time,
             lists::lists_agree_with_the_filter_whatever_it_is,
             lists::the_longest_filters_are_understood,
         ];)* }

@@ -130,7 +130,7 @@ async fn a_newer_schema_is_refused_and_untouched() {
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     let before = fs::read(&path).unwrap();
-    assert!(matches!(refusal(&path), OpenError::NewerSchema { found: 99, known: 10, .. }));
+    assert!(matches!(refusal(&path), OpenError::NewerSchema { found: 99, known: 11, .. }));
     assert_eq!(fs::read(&path).unwrap(), before);
 }
 
@@ -147,7 +147,7 @@ async fn a_newer_schema_in_the_log_is_refused_and_untouched() {
     }
     let files = ["longrun.db", "longrun.db-wal"].map(|name| copy.with_file_name(name));
     let before = files.clone().map(|file| fs::read(file).unwrap());
-    assert!(matches!(refusal(&copy), OpenError::NewerSchema { found: 99, known: 10, .. }));
+    assert!(matches!(refusal(&copy), OpenError::NewerSchema { found: 99, known: 11, .. }));
     assert_eq!(files.map(|file| fs::read(file).unwrap()), before);
 }
 

@@ -21,7 +21,7 @@ struct Migration {
     compatible_with: i32,
 }
 
-const MIGRATIONS: [Migration; 9] = [
+const MIGRATIONS: [Migration; 10] = [
     Migration {
         script: include_str!("../migrations/postgres/0001_initial.sql"),
         compatible_with: 1,
@@ -50,6 +50,10 @@ const MIGRATIONS: [Migration; 9] = [
     },
     Migration {
         script: include_str!("../migrations/postgres/0009_children.sql"),
+        compatible_with: 3,
+    },
+    Migration {
+        script: include_str!("../migrations/postgres/0010_batches.sql"),
         compatible_with: 3,
     },
 ];

@@ -46,6 +46,9 @@ const DONE_KIND: Index =
 const CHILDREN: Index = Index { name: "operations_children", of: "o.parent IS NOT NULL" };
 /// By tenant, state, end and id.
 const ENDED: Index = Index { name: "operations_ended", of: "o.state >= 4 AND o.revision > 0" };
+/// Batches, by end and id.
+const BATCHES: Index =
+    Index { name: "operations_batches", of: "o.kind = 'longrun.batch' AND o.state >= 4" };
 
 impl Index {
     /// The table, looked up through this index.
@@ -64,6 +67,12 @@ impl Arms<'_> {
     /// The arm by id for all tenants.
     pub(super) fn all(&self) -> String {
         self.by_id(ALL, self.index_range(Vec::new()))
+    }
+
+    /// The arm by end time for all tenants.
+    pub(super) fn ended_batches(&self) -> String {
+        let range = IndexRange { keys: &["ended_at", "id"], ..self.index_range(Vec::new()) };
+        self.in_order(BATCHES, &range.within(self.dialect, &self.sorted_bounds()), &range)
     }
 
     /// Arms by id, for one kind. For running operations they read all kinds, because workers hold few of them.

@@ -8,13 +8,12 @@
 //! - else a label that few operations have, sorted; by end time also a kind or a span of create times with few
 //!   operations;
 //! - else by create time: the kind's arms, one per state; or the label's; or the states' arms;
-//! - for all tenants: all operations by id, with the filter as a condition;
+//! - for all tenants: all operations by id, with the filter as a condition; by end time the batches that are done;
 //! - else by end time: one arm by end for each state that is done, and unfinished operations by id.
 //!
 //! Unfinished and done operations have separate indexes, so that an operation's start and end write few of them.
 //!
 //! The whole filter is a condition of every arm, so that the choice only affects the time. `arms` has the statements.
-//! the statements.
 
 use super::super::{ListQuery, OrderBy};
 use super::arms::{Arms, count_ids, count_kind};
@@ -52,6 +51,7 @@ pub(in crate::store) fn plan<E>(
         Source::States => list.states(&bounds.states),
         Source::Ends => list.ends(&bounds.states),
         Source::All => vec![list.all()],
+        Source::EndedBatches => vec![list.ended_batches()],
     };
     if arms.is_empty() {
         return Ok(None); // All of them are before the page.
@@ -81,6 +81,8 @@ enum Source<'a> {
     Ends,
     /// All tenants' operations.
     All,
+    /// All tenants' batches that are done, by end time.
+    EndedBatches,
 }
 
 /// The tenant as a value, if the list is of one tenant.
@@ -96,8 +98,10 @@ fn source<'a, E>(
     bounds: &Bounds<'a>,
     mut are_few: impl FnMut(&Few) -> Result<bool, E>,
 ) -> Result<Source<'a>, E> {
-    if query.scope == Scope::All {
-        return Ok(Source::All);
+    match (&query.scope, query.order.by) {
+        (Scope::All, OrderBy::CreateTime) => return Ok(Source::All),
+        (Scope::All, OrderBy::EndTime) => return Ok(Source::EndedBatches),
+        (Scope::Tenant(_), _) => {}
     }
     if let Some(parent) = bounds.parent {
         return Ok(Source::Parent(parent));

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(super) const APPLICATION_ID: u32 = 0x4c52_756e;
 
 /// The scripts; each upgrades from its position in the list to the next version.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/sqlite/0001_initial.sql"),
     include_str!("../migrations/sqlite/0002_tombstones.sql"),
     include_str!("../migrations/sqlite/0003_objects.sql"),
@@ -17,6 +17,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/sqlite/0008_webhooks.sql"),
     include_str!("../migrations/sqlite/0009_deliveries.sql"),
     include_str!("../migrations/sqlite/0010_children.sql"),
+    include_str!("../migrations/sqlite/0011_batches.sql"),
 ];
 
 /// The newest version that this program knows.

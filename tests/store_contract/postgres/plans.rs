@@ -5,10 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use longrun::operation::{Revision, TenantId, Timestamp};
+use longrun::operation::{Revision, Scope, TenantId, Timestamp};
 use longrun::store::log::{LogQuery, Range};
 use longrun::store::shared::{TakeOver, Wanted};
-use longrun::store::{HistoryPosition, HistoryQuery, ListPosition, Lookup, Store};
+use longrun::store::{HistoryPosition, HistoryQuery, ListPosition, ListQuery, Lookup, Store};
 use tokio_postgres::Client;
 
 use super::*;
@@ -246,6 +246,19 @@ async fn reads_are_by_index_and_few() {
             let batch = longrun::operation::OperationId::parse(BATCH).unwrap();
             let found = store.children(vec![(tenant(), batch), (tenant(), id(1))]).await.unwrap();
             assert!(found[0].total() == 500 && found[1].total() == 0, "{found:?}");
+        }
+    );
+    ask!(
+        database,
+        admin,
+        ["operations_batches"],
+        "batches of all tenants by end",
+        async |store: &PostgresStore| {
+            for behind in [None, Some(at(20_000)), Some(Timestamp::MAX)] {
+                let after = behind.map(|end_time| ListPosition { end_time, id: id(9_000) });
+                let list = ListQuery { scope: Scope::All, after, ..query("", ORDERS[2], 20) };
+                store.list(list).await.unwrap();
+            }
         }
     );
     ask!(database, admin, ["operations_session"], "a take-over", async |store: &PostgresStore| {

@@ -2,7 +2,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::operation::filter::Filter;
-use crate::operation::{OperationId, TenantId, Timestamp};
+use crate::operation::{OperationId, Scope, TenantId, Timestamp};
 use crate::store::sqlite::schema;
 use crate::store::{ListOrder, ListPosition, OrderBy};
 
@@ -21,11 +21,20 @@ fn empty() -> Connection {
 
 /// SQLite's plan for the first page and for a later one.
 fn steps(connection: &Connection, filter: &str, order: ListOrder) -> Vec<String> {
+    steps_within(connection, TenantId::default_tenant().into(), filter, order)
+}
+
+fn steps_within(
+    connection: &Connection,
+    scope: Scope,
+    filter: &str,
+    order: ListOrder,
+) -> Vec<String> {
     let mut steps = Vec::new();
     for end_time in [None, Some(Timestamp::from_micros(5)), Some(Timestamp::MAX)] {
         let id = OperationId::from_bytes([5; 16]);
         let query = ListQuery {
-            scope: TenantId::default_tenant().into(),
+            scope: scope.clone(),
             filter: Filter::parse(filter).unwrap(),
             order,
             after: end_time.map(|end_time| ListPosition { end_time, id }),
@@ -98,6 +107,20 @@ fn lists_by_end_time_look_up_an_index() {
         assert_goes_through("operations_active", "tenant=? AND id", filter, all);
     }
     assert_goes_through("operations_running", "tenant=? AND state=?", "state=RUNNING", all);
+}
+
+#[test]
+fn lists_of_all_tenants_look_up_an_index() {
+    let connection = empty();
+    for order in BY_CREATE_TIME.into_iter().chain(BY_END_TIME) {
+        let steps = steps_within(&connection, Scope::All, "done=true", order);
+        let index = match order.by {
+            OrderBy::CreateTime => "operations_id",
+            OrderBy::EndTime => "operations_batches",
+        };
+        assert!(steps.iter().any(|step| step.contains(index)), "{order:?}: {steps:#?}");
+        assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "{order:?}: {steps:#?}");
+    }
 }
 
 #[test]
