@@ -15,7 +15,7 @@ use crate::store::{Store, TrimLog};
 
 /// How often the log is read, whatever hints say, and when a failed read is repeated.
 const POLL: Duration = Duration::from_secs(2);
-/// What becomes known within this time after a read is read together.
+/// With other writers, what becomes known within this time after a read is read together.
 const GATHERING: Duration = Duration::from_millis(2);
 /// How many changes are read at a time.
 const PAGE: usize = 512;
@@ -76,7 +76,10 @@ impl Tail {
     async fn read(&mut self) {
         let read = self.follow().await;
         let now = self.shared.clock.moment();
-        (self.read_at, self.poll_at) = (now.after(GATHERING), now.after(POLL));
+        self.poll_at = now.after(POLL);
+        if self.shared.store.shared().is_some() {
+            self.read_at = now.after(GATHERING);
+        }
         match read {
             Ok(()) => {}
             // The next poll repeats the read.
