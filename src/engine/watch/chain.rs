@@ -21,7 +21,7 @@ use crate::store::{Committed, Store, StoreError};
 const MAX_BYTES: usize = 16 << 20;
 /// The maximum size of operations in commits that wait for the tail, in bytes. The tail reads further ones.
 const MAX_WAITING_BYTES: usize = 4 << 20;
-/// The maximum number of kept links.
+/// The maximum number of kept links, and of commits that wait: some have no changes, and so no size.
 const MAX_LINKS: usize = 4_096;
 
 /// Changes from one frontier to the next.
@@ -246,7 +246,8 @@ impl State {
 
     /// Keeps a commit of this process for the next link.
     fn wait(&mut self, stamp: Stamp, changes: impl FnOnce() -> Vec<Logged>) {
-        if self.watches > 0 && self.waiting_bytes < MAX_WAITING_BYTES {
+        let has_room = self.waiting.len() < MAX_LINKS && self.waiting_bytes < MAX_WAITING_BYTES;
+        if self.watches > 0 && has_room {
             let changes = changes();
             self.waiting_bytes += bytes(&changes);
             self.waiting.push((stamp, changes));

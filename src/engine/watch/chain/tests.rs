@@ -250,6 +250,20 @@ fn commits_that_wait_are_bounded_in_bytes() {
 }
 
 #[test]
+fn commits_without_changes_that_wait_are_bounded_in_number() {
+    let chain = begun(true);
+    let _place = chain.place();
+    let most = MAX_LINKS as u64;
+    for number in 1..=most + 1 {
+        let committed = Committed { stamp: Some(stamp(number)), seen: None };
+        chain.committed(&committed, Vec::new);
+    }
+    assert_eq!(chain.state().waiting.len(), MAX_LINKS);
+    let from = known(&chain, &frontier([(OURS, most + 1)]));
+    assert_eq!(from, frontier([(OURS, most)]), "the last one is read");
+}
+
+#[test]
 fn what_is_too_much_for_a_link_everybody_reads() {
     let chain = begun(true);
     let mut places = [chain.place(), chain.place()];
