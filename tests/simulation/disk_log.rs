@@ -83,9 +83,6 @@ impl DiskLog {
 
     /// A page, of these transitions and of the removals.
     pub fn page(&self, query: &LogQuery, transitions: Vec<Logged>) -> LogPage {
-        let is_gone = query.ranges.iter().any(|range| {
-            self.writers.get(&range.writer).is_none_or(|writer| writer.trimmed > range.after)
-        });
         let removals = self.removals.iter().map(|((stamp, _), operation)| Logged {
             stamp: *stamp,
             change: Change::Removed { last: Arc::clone(operation), is_only_word: false },
@@ -109,7 +106,7 @@ impl DiskLog {
         let is_full = entries.len() > most;
         entries.truncate(most);
         let next = entries.last().filter(|_| is_full).map(|last| last.change.cursor());
-        LogPage { entries, next, is_gone }
+        LogPage { entries, next, head: self.head() }
     }
 
     /// Keeps so many removals of each writer, and forgets writers that are gone.

@@ -183,15 +183,19 @@ impl Chain {
         self.state().tip.clone()
     }
 
-    /// Adds the next commits that wait to a tip, as far as they are in `seen`: they need not be read.
-    pub(super) fn add_waiting(&self, tip: &mut Frontier, seen: &Frontier) {
-        for (stamp, _) in &self.state().waiting {
+    /// Where the tail reads on: the tip, with the next commits that wait, which need not be read. `None` while there are
+    /// no watches.
+    pub(super) fn read_from(&self) -> Option<Frontier> {
+        let state = self.state();
+        let mut from = state.tip.clone()?;
+        for (stamp, _) in &state.waiting {
             // A later one may depend on what is between them.
-            if !tip.is_next(*stamp) || !seen.contains(*stamp) {
+            if !from.is_next(*stamp) {
                 break;
             }
-            *tip = tip.with(*stamp);
+            from = from.with(*stamp);
         }
+        Some(from)
     }
 
     /// Adds the changes between two frontiers that were read, and those that waited. `None`: they were too many, so

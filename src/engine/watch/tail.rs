@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::Shared;
 use super::super::clock::Moment;
-use crate::store::log::{Frontier, Head, Logged, Position, ReadError, Reader};
+use crate::store::log::{Frontier, Logged, Position, ReadError, Reader};
 use crate::store::{Store, TrimLog};
 
 /// How often the log is read, whatever hints say, and when a failed read is repeated.
@@ -96,11 +96,8 @@ impl Tail {
         if chain.tip().is_none() && store.shared().is_none() {
             return Ok(chain.begin(store).await?);
         }
-        while let Some(mut from) = chain.tip() {
-            let head = store.head().await?;
-            // Most commits of this process in it are known by now.
-            chain.add_waiting(&mut from, &head.frontier());
-            match read(store, &from, &head).await {
+        while let Some(from) = chain.read_from() {
+            match read(store, &from).await {
                 Ok((to, changes)) => {
                     let is_whole = changes.is_some();
                     chain.read(&from, to, changes);
@@ -110,7 +107,7 @@ impl Tail {
                 }
                 Err(error) => {
                     if matches!(error, ReadError::Gone(_)) {
-                        chain.read(&from, head.frontier(), None);
+                        chain.read(&from, store.head().await?.frontier(), None);
                     }
                     return Err(error);
                 }
@@ -137,14 +134,13 @@ impl Tail {
     }
 }
 
-/// Reads all changes from a frontier up to `head`. Returns up to where, and `None` if the changes are too many.
+/// Reads all changes from a frontier on. Returns up to where, and `None` if the changes are too many.
 async fn read(
     store: &dyn Store,
     from: &Frontier,
-    head: &Head,
 ) -> Result<(Frontier, Option<Vec<Logged>>), ReadError> {
     let mut reader = Reader::new(Position::at(from.clone()));
-    let is_cut = reader.begin(head)?;
+    let is_cut = reader.begin(store, PAGE).await?;
     let mut changes = Vec::new();
     while changes.len() <= MAX_CHANGES
         && let Some(more) = reader.read_part(store, PAGE).await?

@@ -87,6 +87,12 @@ pub struct Range {
     pub up_to: u64,
 }
 
+impl Range {
+    fn contains(&self, other: &Self) -> bool {
+        self.writer == other.writer && self.after <= other.after && other.up_to <= self.up_to
+    }
+}
+
 /// Part of the history after a frontier has been deleted, or the history is another database's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the changes behind this position are no longer kept")]
@@ -119,8 +125,8 @@ pub struct LogPage {
     pub entries: Vec<Logged>,
     /// Where to continue; `None` on the last page.
     pub next: Option<Cursor>,
-    /// Whether records of removals in the ranges were deleted before or while the page was read.
-    pub is_gone: bool,
+    /// All writers, as of the moment of the page.
+    pub head: Head,
 }
 
 /// A commit's change of one operation: one transition, or its removal.
@@ -184,6 +190,14 @@ impl Head {
     /// The writers, by rising number.
     pub fn writers(&self) -> &[WriterState] {
         &self.0
+    }
+
+    /// Whether records in these ranges have been deleted.
+    pub fn lacks(&self, ranges: &[Range]) -> bool {
+        let lacks = |range: &Range| {
+            self.get(range.writer).is_none_or(|state| state.trimmed > range.after)
+        };
+        ranges.iter().any(lacks)
     }
 
     fn get(&self, writer: u64) -> Option<&WriterState> {
@@ -282,6 +296,18 @@ impl Frontier {
             && newer
                 .filter(|writer| *writer != own.writer)
                 .all(|writer| self.sequence(writer) == seen.sequence(writer))
+    }
+
+    /// What is unknown at `from`: all of this frontier, and of its open writers at most `most` commits beyond it.
+    fn beyond(&self, from: &Self, most: u64) -> Vec<Range> {
+        let open = from.open.keys().chain(self.open.keys()).copied();
+        let writers: BTreeSet<u64> = open.chain(from.up_to + 1..=self.up_to).collect();
+        let ranges = writers.into_iter().filter_map(|writer| {
+            let known = self.sequence(writer);
+            let up_to = known.map_or(u64::MAX, |known| known.saturating_add(most));
+            Some(Range { writer, after: from.sequence(writer)?, up_to })
+        });
+        ranges.collect()
     }
 
     /// Cuts the range at the end of this frontier. Returns whether anything is left.

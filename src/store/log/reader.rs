@@ -41,13 +41,15 @@ struct Part {
     /// As in [`LogQuery`].
     unsure: Vec<Range>,
     after: Option<Cursor>,
+    /// The next page, if it was read already.
+    page: Option<LogPage>,
     /// Whether its last page was read.
     is_over: bool,
 }
 
 impl Part {
     fn new(to: Arc<Frontier>, after: Option<Cursor>) -> Self {
-        Self { to, ranges: Vec::new(), unsure: Vec::new(), after, is_over: false }
+        Self { to, ranges: Vec::new(), unsure: Vec::new(), after, page: None, is_over: false }
     }
 }
 
@@ -108,26 +110,33 @@ impl Reader {
             if let Some(page) = self.read_part(store, limit).await? {
                 return Ok(page);
             }
-            self.begin(&store.head().await?)?;
+            self.begin(store, limit).await?;
             if self.part.is_none() {
                 return Ok(Vec::new());
             }
         }
     }
 
-    /// Once a part is complete: begins the next one, if `head` has anything to read. Returns whether the part ends before
-    /// that.
-    pub fn begin(&mut self, head: &Head) -> Result<bool, Gone> {
-        let (ranges, to) = self.next_part(head)?;
+    /// Once a part is complete: begins the next one, with everything visible, if there is anything to read. Returns
+    /// whether it ends before that. The store is asked once, for the first page too.
+    pub async fn begin(&mut self, store: &dyn Store, limit: usize) -> Result<bool, ReadError> {
+        let asked = self.at.beyond(&self.at, MAX_COMMITS);
+        let unsure = self.at.beyond(&self.floor, MAX_COMMITS);
+        let query = LogQuery { ranges: asked.clone(), unsure, after: None, limit };
+        let page = store.log(query).await?;
+        let (ranges, to) = self.next_part(&page.head)?;
         if ranges.is_empty() {
             // Writers may have been added or have ended.
             self.at = joined(&self.at, &to);
             self.floor = Arc::clone(&self.at);
             return Ok(false);
         }
-        let is_cut = to != head.frontier();
-        let unsure = self.unsure(head, &ranges);
-        self.part = Some(Part { ranges, unsure, ..Part::new(to.into(), None) });
+        let is_cut = to != page.head.frontier();
+        let unsure = self.unsure(&page.head, &ranges);
+        // Not if there are new writers, or too many commits.
+        let is_read = ranges.iter().all(|range| asked.iter().any(|asked| asked.contains(range)));
+        let page = is_read.then_some(page);
+        self.part = Some(Part { ranges, unsure, page, ..Part::new(to.into(), None) });
         Ok(is_cut)
     }
 
@@ -152,10 +161,15 @@ impl Reader {
                 self.part = None;
                 return Ok(None);
             }
-            let (ranges, unsure) = (part.ranges.clone(), part.unsure.clone());
-            let query = LogQuery { ranges, unsure, after: part.after, limit };
-            let LogPage { entries, next, is_gone } = store.log(query).await?;
-            if is_gone {
+            let page = match part.page.take() {
+                Some(page) => page,
+                None => {
+                    let (ranges, unsure) = (part.ranges.clone(), part.unsure.clone());
+                    store.log(LogQuery { ranges, unsure, after: part.after, limit }).await?
+                }
+            };
+            let LogPage { entries, next, head } = page;
+            if head.lacks(&part.ranges) {
                 return Err(Gone.into());
             }
             part.is_over = next.is_none();

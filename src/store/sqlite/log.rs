@@ -46,12 +46,8 @@ struct Place {
 
 pub(super) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage, StoreError> {
     let head = head(connection)?;
-    let has_lost = |range: &Range| {
-        let found = head.writers().iter().find(|state| state.writer == range.writer);
-        found.is_none_or(|state| state.trimmed > range.after)
-    };
-    if query.ranges.iter().any(has_lost) {
-        return Ok(LogPage { is_gone: true, ..LogPage::default() });
+    if head.lacks(&query.ranges) {
+        return Ok(LogPage { head, ..LogPage::default() });
     }
     let mut places = find(connection, query)?;
     let is_full = places.len() > query.limit;
@@ -78,7 +74,7 @@ pub(super) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage, 
             break;
         }
     }
-    Ok(LogPage { entries, next, is_gone: false })
+    Ok(LogPage { entries, next, head })
 }
 
 /// The first places of the ranges in order, one more than wanted. Reads all of the ranges.

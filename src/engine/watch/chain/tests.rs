@@ -155,13 +155,6 @@ fn found(stamp: Stamp) -> Logged {
     change(stamp, operation(u128::from(stamp.writer * 100 + stamp.sequence), at(0)))
 }
 
-/// Where a read begins that sees this.
-fn known(chain: &Chain, seen: &Frontier) -> Frontier {
-    let mut from = chain.tip().unwrap();
-    chain.add_waiting(&mut from, seen);
-    from
-}
-
 #[test]
 fn a_commit_among_others_waits_for_them() {
     let chain = begun(true);
@@ -174,8 +167,7 @@ fn a_commit_among_others_waits_for_them() {
     assert!(must_be_read(&chain) && !chain.wants_frontier());
     assert!(matches!(place.take(), Next::Nothing));
     // Only what others committed is read.
-    assert_eq!(known(&chain, &frontier([(OURS, 2), (2, 1)])), frontier([(OURS, 2)]));
-    let from = known(&chain, &frontier([(OURS, 3), (2, 1)]));
+    let from = chain.read_from().unwrap();
     assert_eq!(from, frontier([(OURS, 3)]));
     // More is committed meanwhile: one that the read finds, and one that it does not.
     commit(&chain, 4, None);
@@ -185,7 +177,7 @@ fn a_commit_among_others_waits_for_them() {
     assert!(is_woken(&mut place));
     assert_eq!(walk(&mut place), [stamp(2), stamp(3), stamp(4), others(1)]);
     assert_eq!(chain.state().tip, Some(to));
-    let from = known(&chain, &frontier([(OURS, 5), (2, 1)]));
+    let from = chain.read_from().unwrap();
     assert_eq!(from, frontier([(OURS, 5), (2, 1)]), "the last one waits");
     // It is passed on although nobody else committed.
     chain.read(&from, from.clone(), Some(Vec::new()));
@@ -209,7 +201,7 @@ fn commits_that_wait_are_delivered_in_the_order_of_revisions() {
     };
     let committed = Committed { stamp: Some(stamp(1)), seen: None };
     chain.committed(&committed, || vec![of(stamp(1), 2)]);
-    let from = known(&chain, &frontier([(OURS, 1), (2, 2)]));
+    let from = chain.read_from().unwrap();
     assert_eq!(from, frontier([(OURS, 1)]));
     let read = vec![of(others(1), 1), of(others(2), 3)];
     chain.read(&from, frontier([(OURS, 1), (2, 2)]), Some(read));
@@ -222,7 +214,7 @@ fn commits_after_one_that_was_not_told_are_read() {
     let mut place = chain.place();
     commit(&chain, 1, None);
     commit(&chain, 3, None);
-    let from = known(&chain, &frontier([(OURS, 3)]));
+    let from = chain.read_from().unwrap();
     assert_eq!(from, frontier([(OURS, 1)]));
     chain.read(&from, frontier([(OURS, 3)]), Some(vec![found(stamp(2)), found(stamp(3))]));
     assert_eq!(walk(&mut place), [1, 2, 3].map(stamp));
@@ -242,7 +234,7 @@ fn commits_that_wait_are_bounded_in_bytes() {
         let committed = Committed { stamp: Some(stamp(number)), seen: None };
         chain.committed(&committed, || large(number));
     }
-    let from = known(&chain, &frontier([(OURS, 3)]));
+    let from = chain.read_from().unwrap();
     assert_eq!(from, frontier([(OURS, 1)]), "the others are read");
     drop(place);
     let state = chain.state();
@@ -259,7 +251,7 @@ fn commits_without_changes_that_wait_are_bounded_in_number() {
         chain.committed(&committed, Vec::new);
     }
     assert_eq!(chain.state().waiting.len(), MAX_LINKS);
-    let from = known(&chain, &frontier([(OURS, most + 1)]));
+    let from = chain.read_from().unwrap();
     assert_eq!(from, frontier([(OURS, most)]), "the last one is read");
 }
 
