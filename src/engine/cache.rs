@@ -10,6 +10,7 @@ use hashlink::LruCache;
 use super::round::transition::Transition;
 use super::watch::item::Committed;
 use crate::operation::{Operation, OperationId, Revision};
+use crate::store::log::Stamp;
 
 /// The size of an entry without the operation, in bytes.
 const ENTRY_BYTES: usize = 128;
@@ -23,6 +24,8 @@ struct Entry {
     contents: Option<Bytes>,
     /// The last transitions, without gaps.
     recent: Vec<Committed>,
+    /// The commit that made the operation what it is, if this process made it.
+    commit: Option<Stamp>,
     /// Set while a commit changes the operation, because a reader of the store may be ahead of this entry.
     held: bool,
 }
@@ -91,14 +94,28 @@ impl Cache {
         (recent.len() as u64 == missing).then(|| (Arc::clone(operation), recent))
     }
 
-    /// Adds committed transitions to the entries of their operations, which must have been put before.
-    pub(super) fn follow(&self, transitions: &[Transition]) {
+    /// The commits that made these operations what they are; `None` if one of them is not known.
+    pub(super) fn commits<'a>(
+        &self,
+        operations: impl Iterator<Item = &'a Arc<Operation>>,
+    ) -> Option<Vec<Stamp>> {
+        let entries = self.lock();
+        let commit = |operation: &Arc<Operation>| {
+            let entry = entries.by_id.peek(&operation.id())?;
+            entry.commit.filter(|_| entry.operation.life.revision == operation.life.revision)
+        };
+        operations.map(commit).collect()
+    }
+
+    /// Adds transitions of a commit to the entries of their operations, which must have been put before.
+    pub(super) fn follow(&self, transitions: &[Transition], commit: Option<Stamp>) {
         let mut entries = self.lock();
         let Entries { by_id, most, bytes } = &mut *entries;
         for transition in transitions {
             let Some(entry) = by_id.get_mut(&transition.after.id()) else { continue };
             *bytes -= entry.bytes();
             entry.follow(transition);
+            entry.commit = commit;
             if entry.bytes() > *most / 16 {
                 entry.recent = Vec::new();
             }
@@ -148,6 +165,10 @@ impl Cache {
     ) {
         let mut entries = self.lock();
         let before = entries.take_out(operation.id());
+        let commit = before.as_ref().and_then(|entry| {
+            let is_same = entry.operation.life.revision == operation.life.revision;
+            entry.commit.filter(|_| is_same)
+        });
         let (recent, was_done, contents) = match before {
             Some(entry) => (entry.recent, entry.operation.is_done(), entry.contents),
             None => (Vec::new(), false, None),
@@ -156,7 +177,7 @@ impl Cache {
         let contents = contents.filter(|_| was_done == operation.is_done());
         let new = if operation.is_done() { result } else { input };
         let contents = contents.or(new);
-        entries.insert(Entry { operation, contents, recent, held: false });
+        entries.insert(Entry { operation, contents, recent, commit, held: false });
     }
 
     /// Removes an operation.
@@ -256,7 +277,7 @@ mod tests {
             let after = Arc::new(after);
             cache.put(Arc::clone(&after), None, None);
             let event_type = EventType::Submitted;
-            cache.follow(&[Transition { before: None, after, event_type, by_report: false }]);
+            cache.follow(&[Transition { before: None, after, event_type, by_report: false }], None);
         };
         assert_eq!(at_hand(0), None);
         (1..=RECENT as u64 + 1).for_each(to);
@@ -275,6 +296,40 @@ mod tests {
     }
 
     #[test]
+    fn the_commit_is_known_of_what_this_process_committed_last() {
+        let cache = Cache::new(MOST);
+        let with = |number: u128, revision| {
+            let mut operation = operation(number, at(0));
+            operation.life.revision = Revision(revision);
+            Arc::new(operation)
+        };
+        let known = |of: &[&Arc<Operation>]| cache.commits(of.iter().copied());
+        let commit = |after: &Arc<Operation>, sequence| {
+            let stamp = Stamp { writer: 1, sequence };
+            cache.put(Arc::clone(after), None, None);
+            let (after, event_type) = (Arc::clone(after), EventType::Submitted);
+            let made = Transition { before: None, after, event_type, by_report: false };
+            cache.follow(&[made], Some(stamp));
+            stamp
+        };
+        let (first, other) = (with(1, 1), with(2, 1));
+        assert_eq!((known(&[]), known(&[&first])), (Some(vec![]), None));
+        let stamps = vec![commit(&first, 1), commit(&other, 2)];
+        assert_eq!(known(&[&first, &other]), Some(stamps.clone()));
+        // A commit that did not change it.
+        cache.put(Arc::clone(&first), None, None);
+        assert_eq!(known(&[&first, &other]), Some(stamps));
+        // Somebody else made this revision.
+        let second = with(1, 2);
+        assert_eq!(known(&[&other, &second]), None);
+        cache.put(Arc::clone(&second), None, None);
+        assert_eq!((known(&[&first]), known(&[&second])), (None, None));
+        let third = with(1, 3);
+        assert_eq!(known(&[&third]), None);
+        assert_eq!(Some(vec![commit(&third, 5)]), known(&[&third]));
+    }
+
+    #[test]
     fn transitions_count_and_are_dropped_where_they_are_large() {
         let cache = Cache::new(MOST);
         let bytes = |cache: &Cache| cache.lock().bytes;
@@ -285,7 +340,7 @@ mod tests {
             cache.put(Arc::clone(&after), None, None);
             let before = bytes(&cache);
             let event_type = EventType::Finished;
-            cache.follow(&[Transition { before: None, after, event_type, by_report: false }]);
+            cache.follow(&[Transition { before: None, after, event_type, by_report: false }], None);
             bytes(&cache) - before
         };
         assert!(end(1, 1_000) > 1_000);

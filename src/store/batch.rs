@@ -28,8 +28,6 @@ pub struct Batch {
     pub forget: Option<Forget>,
     /// Changes of sessions, if replicas share the store.
     pub sessions: SessionChanges,
-    /// Whether the caller wants [`Committed::seen`](super::Committed::seen).
-    pub asks_frontier: bool,
 }
 
 impl Batch {

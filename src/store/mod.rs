@@ -47,7 +47,7 @@ pub use batch::{Batch, FORGET_BATCH, Forget, LogAppend, Removal, Tombstone, Writ
 pub use catalogue::{CatalogueChange, CatalogueSpace, CatalogueVersions, SECRETS};
 use deliveries::DeliveryStore;
 pub use error::{OpenError, StoreError};
-use log::{Frontier, Head, LogPage, LogQuery, SigningKey, Stamp};
+use log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use shared::SharedStore;
 pub use unfinished::{Place, Unfinished};
 
@@ -58,13 +58,14 @@ pub const LIST_TIME: Duration = Duration::from_secs(5);
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// Writes the whole batch in one durable transaction, or nothing of it. Removals come first, so that a new
-    /// operation can use the idempotency key of a removed one.
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError>;
+    /// operation can use the idempotency key of a removed one. Returns the name of the commit; `None` if it changed no
+    /// operation.
+    async fn commit(&self, batch: Batch) -> Result<Option<Stamp>, StoreError>;
 
     /// Resolves this store's last commit, if that returned [`StoreError::Unknown`], by claiming its name: the commit
-    /// was written if the name is taken, and otherwise never will be. Returns the commit if it was written. A call
+    /// was written if the name is taken, and otherwise never will be. Returns the name if it was written. A call
     /// without a doubt writes something without meaning: `Ok` means that the store can be written to.
-    async fn settle(&self) -> Result<Option<Committed>, StoreError>;
+    async fn settle(&self) -> Result<Option<Stamp>, StoreError>;
 
     /// The operations in the order of the lookups; `None` for one that does not exist.
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError>;
@@ -185,15 +186,6 @@ async fn inputs_one_by_one(
     ids: Vec<OperationId>,
 ) -> Vec<Result<Option<Bytes>, StoreError>> {
     join_all(ids.into_iter().map(|id| store.payload(id, PayloadRole::Input))).await
-}
-
-/// A commit that was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Committed {
-    /// Its name; `None` if it changed no operation.
-    pub stamp: Option<Stamp>,
-    /// Every commit visible to this one, itself included. Only if the batch asked for it and other writers may commit.
-    pub seen: Option<Frontier>,
 }
 
 /// The part of the log to delete.

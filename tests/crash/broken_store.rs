@@ -12,12 +12,12 @@ use longrun::client::Client;
 use longrun::operation::log::LogBook;
 use longrun::operation::{ChildCounts, ObjectId, Operation, OperationId, TenantId, Timestamp};
 use longrun::proto::v1::SubmitRequest;
-use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
+use longrun::store::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use longrun::store::sqlite::{SqliteOptions, SqliteStore};
 use longrun::store::{
-    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
-    HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone,
-    TrimLog, Unfinished,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, HistoryEntry, HistoryPosition,
+    HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone, TrimLog,
+    Unfinished,
 };
 use tokio::time::Instant;
 
@@ -93,10 +93,10 @@ impl BrokenStore {
 
 #[async_trait]
 impl Store for BrokenStore {
-    async fn commit(&self, mut batch: Batch) -> Result<Committed, StoreError> {
+    async fn commit(&self, mut batch: Batch) -> Result<Option<Stamp>, StoreError> {
         match self.lie {
             Lie::Forgets if has_submissions(&batch) && self.lies_now() => {
-                return Ok(Committed::default());
+                return Ok(None);
             }
             Lie::DropsEvents if self.lies_now() => drop(batch.events.pop()),
             Lie::LosesKeys => {
@@ -201,7 +201,7 @@ impl Store for BrokenStore {
         self.honest.next_wake(now).await
     }
 
-    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
+    async fn settle(&self) -> Result<Option<Stamp>, StoreError> {
         self.honest.settle().await
     }
 

@@ -51,7 +51,7 @@ pub async fn frontier(store: &dyn Store) -> Frontier {
 }
 
 async fn stamp(store: &dyn Store, batch: Batch) -> Stamp {
-    store.commit(batch).await.unwrap().stamp.expect("it changes operations")
+    store.commit(batch).await.unwrap().expect("it changes operations")
 }
 
 fn cancel() -> Command {
@@ -67,7 +67,7 @@ pub async fn commits_are_named_in_their_order(store: &dyn Store) {
     let now = frontier(store).await;
     assert!(now.contains(second) && !now.contains(second.next()));
     // What changes no operation has no name, and one that was refused has none either.
-    assert_eq!(store.commit(Batch::default()).await.unwrap().stamp, None);
+    assert_eq!(store.commit(Batch::default()).await.unwrap(), None);
     let refused = store.commit(submitting([submission(2)])).await;
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     // Without a doubt nothing has happened.

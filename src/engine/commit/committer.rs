@@ -27,7 +27,8 @@ use crate::engine::round::work::{Answer, Work, touching};
 use crate::engine::round::{Loss, Next, Round};
 use crate::engine::{EngineConfig, Shared};
 use crate::operation::{OperationId, Revision, SessionId};
-use crate::store::{Batch, Committed, StoreError};
+use crate::store::log::Stamp;
+use crate::store::{Batch, StoreError};
 
 /// The maximum number of requests that are received at once.
 const MAX_BATCH: usize = 1_024;
@@ -230,13 +231,12 @@ impl Committer {
         let (answers, messages) = planned;
         let sessions = self.planner.workforce().session_changes(&draft, lost, now.1);
         let changes_sessions = !sessions.kept.is_empty() || !sessions.ended.is_empty();
-        let mut committed = Committed::default();
+        let mut stamp = None;
         if !draft.is_empty() || self.planner.workforce().holds() || changes_sessions {
-            let asks_frontier = self.shared.hub.chain().wants_frontier();
-            let batch = Batch { sessions: sessions.clone(), asks_frontier, ..draft.batch() };
+            let batch = Batch { sessions: sessions.clone(), ..draft.batch() };
             self.shared.cache.hold(draft.touched());
             match write(&self.shared, batch).await {
-                Ok(done) => committed = done,
+                Ok(committed) => stamp = committed,
                 Err(error @ StoreError::Unknown(_)) => {
                     let resumed = self.take_told(round);
                     let doubt = Some(InDoubt::new(draft, messages, resumed));
@@ -249,7 +249,7 @@ impl Committer {
         }
         self.take_told(round);
         self.planner.workforce().sessions_committed(&sessions, now.1);
-        self.planner.committed(&draft, messages, &committed);
+        self.planner.committed(&draft, messages, stamp);
         Ok(answers)
     }
 
@@ -311,7 +311,7 @@ impl Committer {
         let committed = self.shared.store.settle().await?;
         if let Some(in_doubt) = self.in_doubt.take() {
             tracing::warn!(was_committed = committed.is_some(), "a commit in doubt was settled");
-            self.clear_up(in_doubt, committed.as_ref());
+            self.clear_up(in_doubt, committed);
         }
         self.outage.end();
         self.planner.workforce().after_outage(self.shared.clock.moment());
@@ -319,14 +319,14 @@ impl Committer {
     }
 
     /// Completes or undoes a commit whose outcome has become known.
-    fn clear_up(&mut self, in_doubt: InDoubt, committed: Option<&Committed>) {
+    fn clear_up(&mut self, in_doubt: InDoubt, committed: Option<Stamp>) {
         let since = self.planner.workforce().dispatcher().resumed_mut();
-        let Some(committed) = committed else {
+        let Some(stamp) = committed else {
             let draft = in_doubt.did_not_happen(since);
             return self.planner.abandoned(&draft);
         };
         let (draft, messages) = in_doubt.happened(since);
-        self.planner.committed(&draft, messages, committed);
+        self.planner.committed(&draft, messages, Some(stamp));
         // Another replica may have changed them since.
         draft.touched().for_each(|id| self.shared.cache.remove(id));
     }

@@ -22,7 +22,8 @@ use crate::engine::round::work::{Answer, Work};
 use crate::engine::{EngineConfig, Shared};
 use crate::metrics::KindRecorder;
 use crate::operation::{Command, Operation, OperationId, Revision};
-use crate::store::{Committed, Lookup, StoreError};
+use crate::store::log::Stamp;
+use crate::store::{Lookup, StoreError};
 
 mod submit;
 
@@ -203,9 +204,10 @@ impl Planner {
         &mut self,
         draft: &Draft,
         messages: Vec<Outgoing>,
-        committed: &Committed,
+        stamp: Option<Stamp>,
     ) {
         self.workforce.committed(draft, messages);
+        let follows = self.shared.cache.commits(draft.replaced());
         let moment = self.shared.clock.moment();
         for transition in draft.transitions() {
             log(transition);
@@ -229,7 +231,7 @@ impl Planner {
                 self.shared.cache.put(operation, input, result);
             }
         }
-        self.shared.cache.follow(draft.transitions());
+        self.shared.cache.follow(draft.transitions(), stamp);
         for operation in draft.removed() {
             self.shared.cache.remove(operation.id());
             self.shared.children.changed(operation);
@@ -240,8 +242,9 @@ impl Planner {
             hub.transition(after, *event_type);
         }
         draft.removed().iter().for_each(|operation| hub.gone(operation.id()));
-        let logged = || committed.stamp.map(|stamp| draft.logged(stamp)).unwrap_or_default();
-        hub.chain().committed(committed, logged);
+        if let Some(stamp) = stamp {
+            hub.chain().committed(stamp, follows.as_deref(), || draft.logged(stamp));
+        }
     }
 
     /// The draft was not written: undoes it.

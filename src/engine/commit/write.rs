@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::engine::Shared;
-use crate::store::{Batch, Committed, StoreError};
+use crate::store::log::Stamp;
+use crate::store::{Batch, StoreError};
 
 /// A commit that takes longer than this many steps makes the store count as failing until it responds. Steps are
 /// counted, because a process that was stopped meanwhile does not mean that the store is slow.
@@ -11,7 +12,7 @@ const STALLED_STEPS: u32 = 10;
 const STALLED_STEP: Duration = Duration::from_secs(1);
 
 /// Commits a batch and counts it; reports the store as failing while the commit takes too long.
-pub(super) async fn write(shared: &Shared, batch: Batch) -> Result<Committed, StoreError> {
+pub(super) async fn write(shared: &Shared, batch: Batch) -> Result<Option<Stamp>, StoreError> {
     let (meters, clock) = (&shared.meters.commits, &shared.clock);
     let (size, began) = (batch.writes.len() + batch.removals.len(), clock.moment());
     let committed = in_time(shared, batch).await;
@@ -25,7 +26,7 @@ pub(super) async fn write(shared: &Shared, batch: Batch) -> Result<Committed, St
     committed
 }
 
-async fn in_time(shared: &Shared, batch: Batch) -> Result<Committed, StoreError> {
+async fn in_time(shared: &Shared, batch: Batch) -> Result<Option<Stamp>, StoreError> {
     let mut commit = shared.store.commit(batch);
     let committed = tokio::select! {
         biased;

@@ -5,8 +5,9 @@
 //! may repeat what it has read; stamps show that.
 //!
 //! If this process is the only writer, every commit becomes a link directly. With other writers, one of its commits
-//! does so only if nothing else was committed since the last link; otherwise it waits until the tail has read what the
-//! others committed, and becomes part of that link.
+//! does so only if every operation that it changes was last changed by commits in earlier links. Otherwise it waits until
+//! the tail has read what the others committed, and becomes part of that link. So everything up to a link is closed for
+//! each operation, and no watch is told a change before an earlier one of the same operation.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ use tokio::sync::{Notify, watch};
 
 use super::signal::{Signal, Waiter};
 use crate::store::log::{Frontier, Logged, Stamp};
-use crate::store::{Committed, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// The maximum size of kept operations, in bytes.
 const MAX_BYTES: usize = 16 << 20;
@@ -125,37 +126,32 @@ impl Chain {
         self.state().watches > 0
     }
 
-    /// Whether a commit of this process can become a link directly if its frontier is known.
-    pub(in crate::engine) fn wants_frontier(&self) -> bool {
-        let state = self.state();
-        state.watches > 0 && state.waiting.is_empty()
-    }
-
-    /// Adds a commit of this process, with its changes in the order of operation and revision.
+    /// Adds a commit of this process, with its changes in the order of operation and revision. `follows` are the commits
+    /// that changed the same operations last; `None` if they are not all known.
     pub(in crate::engine) fn committed(
         &self,
-        committed: &Committed,
+        stamp: Stamp,
+        follows: Option<&[Stamp]>,
         changes: impl FnOnce() -> Vec<Logged>,
     ) {
-        let Some(stamp) = committed.stamp else { return };
         self.touched.send_replace(());
         let mut state = self.state();
         let Some(tip) = state.tip.as_ref().filter(|tip| !tip.contains(stamp)) else { return };
-        let to = match &committed.seen {
-            _ if !self.is_shared && tip.expects(stamp.writer) => tip.with(stamp),
-            // The first commit since the store was opened, which also added this writer to the frontier.
-            _ if !self.is_shared => {
-                state.tip = None;
-                drop(state);
-                return self.unread();
-            }
-            Some(seen) if tip.lacks_only(stamp, seen) => seen.clone(),
-            _ => {
-                state.wait(stamp, changes);
-                drop(state);
-                return self.unread();
-            }
+        let is_next = || {
+            let is_in_links = |follows: &[Stamp]| follows.iter().all(|it| tip.contains(*it));
+            tip.is_next(stamp) && follows.is_some_and(is_in_links)
         };
+        if !(tip.expects(stamp.writer) && (!self.is_shared || is_next())) {
+            if self.is_shared {
+                state.wait(stamp, changes);
+            } else {
+                // The first commit since the store was opened, which also added this writer to the frontier.
+                state.tip = None;
+            }
+            drop(state);
+            return self.unread();
+        }
+        let to = tip.with(stamp);
         let changes = if state.watches > 0 { changes() } else { Vec::new() };
         state.add(to, changes);
         drop(state);

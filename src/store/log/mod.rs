@@ -194,9 +194,8 @@ impl Head {
 
     /// Whether records in these ranges have been deleted.
     pub fn lacks(&self, ranges: &[Range]) -> bool {
-        let lacks = |range: &Range| {
-            self.get(range.writer).is_none_or(|state| state.trimmed > range.after)
-        };
+        let lacks =
+            |range: &Range| self.get(range.writer).is_none_or(|state| state.trimmed > range.after);
         ranges.iter().any(lacks)
     }
 
@@ -283,19 +282,6 @@ impl Frontier {
         });
         self.open = joined.collect();
         self.up_to = self.up_to.max(other.up_to);
-    }
-
-    /// Whether `seen` has the commit `own` and nothing else that is unknown here, and all earlier commits of its writer
-    /// are known here.
-    pub fn lacks_only(&self, own: Stamp, seen: &Self) -> bool {
-        let writers = self.open.keys().chain(seen.open.keys()).copied();
-        // Newer writers are in one of the two, or have ended already, and then nothing of them is known here.
-        let newer = (self.up_to + 1..=seen.up_to).chain(writers);
-        self.is_next(own)
-            && seen.contains(own)
-            && newer
-                .filter(|writer| *writer != own.writer)
-                .all(|writer| self.sequence(writer) == seen.sequence(writer))
     }
 
     /// What is unknown at `from`: all of this frontier, and of its open writers at most `most` commits beyond it.

@@ -60,26 +60,6 @@ fn history_that_is_gone_is_noticed() {
 }
 
 #[test]
-fn a_commit_of_our_own_is_a_link_only_if_nothing_else_has_moved() {
-    let tip = Head::new(vec![ended(1, 9), writer(2, 7), writer(3, 4)]).frontier();
-    let seen = |writers: Vec<WriterState>| Head::new(writers).frontier();
-    let own = stamp(3, 5);
-    assert!(tip.lacks_only(own, &seen(vec![ended(1, 9), writer(2, 7), writer(3, 5)])));
-    assert!(tip.lacks_only(own, &seen(vec![writer(2, 7), writer(3, 5)])));
-    assert!(!tip.lacks_only(own, &seen(vec![writer(2, 7), writer(3, 4)])), "it is not seen");
-    assert!(!tip.lacks_only(own, &seen(vec![writer(2, 8), writer(3, 5)])));
-    assert!(!tip.lacks_only(own, &seen(vec![ended(2, 8), writer(3, 5)])));
-    assert!(!tip.lacks_only(stamp(3, 6), &seen(vec![writer(2, 7), writer(3, 6)])));
-    // Another replica's new writer, with and without a commit; and one that was added and has ended.
-    let with = |last| seen(vec![writer(2, 7), writer(3, 5), last]);
-    assert!(!tip.lacks_only(own, &with(writer(4, 1))));
-    assert!(tip.lacks_only(own, &with(writer(4, 0))));
-    assert!(!tip.lacks_only(own, &with(ended(4, 1))));
-    // A new writer of this process.
-    assert!(tip.lacks_only(stamp(4, 1), &seen(vec![writer(2, 7), writer(3, 4), writer(4, 1)])));
-}
-
-#[test]
 fn positions_are_read_back_and_nothing_else_is() {
     let key = SigningKey([1; 32]);
     let at = Head::new(vec![ended(1, 9), writer(2, 300), writer(3, 1 << 40)]).frontier();
@@ -142,5 +122,32 @@ proptest! {
         joined.join(&at);
         prop_assert_eq!(&joined, &to);
         prop_assert!(now.since(&to).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_asked_at_once_is_all_that_is_new_of_known_writers((before, now) in heads()) {
+        let (at, later) = (before.frontier(), now.frontier());
+        let is_in = |ranges: &[Range], stamp: Stamp| {
+            let is_within = |range: &Range| {
+                let Range { writer, after, up_to } = *range;
+                writer == stamp.writer && after < stamp.sequence && stamp.sequence <= up_to
+            };
+            ranges.iter().any(is_within)
+        };
+        for state in now.writers() {
+            for sequence in 1..=state.sequence {
+                let stamp = stamp(state.writer, sequence);
+                let (is_new, is_expected) = (!at.contains(stamp), at.expects(stamp.writer));
+                prop_assert_eq!(is_in(&at.beyond(&at, 9), stamp), is_new && is_expected);
+                let next = is_new && at.is_next(stamp) && is_expected;
+                prop_assert_eq!(is_in(&at.beyond(&at, 1), stamp), next);
+                // From an earlier frontier, new writers are known, too, and those that have ended.
+                prop_assert_eq!(is_in(&later.beyond(&at, 0), stamp), is_new);
+            }
+        }
+        let ranges = now.since(&at).unwrap();
+        let asked = at.beyond(&at, 9);
+        let is_asked = |range: &Range| asked.iter().any(|it| it.contains(range));
+        prop_assert!(ranges.iter().all(|it| is_asked(it) == at.expects(it.writer)));
     }
 }

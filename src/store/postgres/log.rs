@@ -115,11 +115,6 @@ pub(super) async fn was_committed(session: &Session, stamp: Stamp) -> Result<boo
     Ok(is_void == Some(false))
 }
 
-/// Everything visible.
-pub(super) fn seen<'a>() -> Step<'a> {
-    Step::new(format!("SELECT {HEAD}"))
-}
-
 pub(super) async fn head(session: Arc<Session>) -> Result<Head, StoreError> {
     let found = session.query(&format!("SELECT {HEAD}"), &[]).await?;
     let text = found.first().map(|row| row.try_get(0)).transpose()?;

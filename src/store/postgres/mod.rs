@@ -22,9 +22,9 @@ use super::deliveries::DeliveryStore;
 use super::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use super::shared::SharedStore;
 use super::{
-    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
-    HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone, TrimLog,
-    Unfinished, inputs_one_by_one,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, HistoryEntry, HistoryQuery,
+    ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone, TrimLog, Unfinished,
+    inputs_one_by_one,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{ChildCounts, ObjectId, Operation, OperationId, TenantId, Timestamp};
@@ -112,10 +112,6 @@ impl PostgresStore {
         steps.extend(write::steps(batch, stamp, self.tombstones.floor()));
         steps.extend(notify::of_leases(&batch.sessions.told, self.replica));
         steps.extend(sessions::end(&batch.sessions.ended, expired, self.replica));
-        if batch.is_logged() && batch.asks_frontier {
-            // Last, when all locks are held: a commit that this one depends on is visible by now.
-            steps.push(log::seen());
-        }
         let tell = if self.presence.is_alone() { None } else { notify::of_batch(batch) };
         let is_named = batch.is_logged();
         Work { steps, is_named, tell, bytes: write::payload_bytes(batch) }
@@ -131,29 +127,22 @@ impl Drop for PostgresStore {
 
 #[async_trait]
 impl Store for PostgresStore {
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+    async fn commit(&self, batch: Batch) -> Result<Option<Stamp>, StoreError> {
         let committed = self.writer.commit(|expired, stamp| self.work(&batch, expired, stamp));
-        let (rows, stamp) = match committed.await {
+        let (_, stamp) = match committed.await {
             Ok(committed) => committed,
             Err(error) => return Err(locked::name(&self.lookups, &batch, error).await),
         };
         if batch.forget.is_some() {
             self.tombstones.used(&self.looks);
         }
-        let asked = rows.last().and_then(|rows| rows.first()).filter(|_| batch.asks_frontier);
-        let seen = match (stamp, asked) {
-            // Without it, the frontier is read when it is needed.
-            (Some(_), Some(row)) => log::parse_head(row.try_get(0).ok().flatten()).ok(),
-            _ => None,
-        };
-        Ok(Committed { stamp, seen: seen.map(|head| head.frontier()) })
+        Ok(stamp)
     }
 
-    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
+    async fn settle(&self) -> Result<Option<Stamp>, StoreError> {
         // Other replicas may not have been notified of a commit in doubt.
         let tell = (!self.presence.is_alone()).then(|| notify::missed(self.replica));
-        let settled = self.writer.settle(tell).await?;
-        Ok(settled.map(|stamp| Committed { stamp: Some(stamp), seen: None }))
+        self.writer.settle(tell).await
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {

@@ -22,11 +22,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::deliveries::DeliveryStore;
-use super::log::{Head, LogPage, LogQuery, SigningKey};
+use super::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use super::{
-    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
-    HistoryQuery, LIST_TIME, ListQuery, Lookup, OpenError, PayloadRole, Store, StoreError,
-    Tombstone, TrimLog, Unfinished,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, HistoryEntry, HistoryQuery,
+    LIST_TIME, ListQuery, Lookup, OpenError, PayloadRole, Store, StoreError, Tombstone, TrimLog,
+    Unfinished,
 };
 use crate::operation::log::LogBook;
 use crate::operation::{ChildCounts, ObjectId, Operation, OperationId, TenantId, Timestamp};
@@ -90,13 +90,12 @@ impl SqliteStore {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+    async fn commit(&self, batch: Batch) -> Result<Option<Stamp>, StoreError> {
         self.threads.write(move |connection, names| write::commit(connection, names, &batch)).await
     }
 
-    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
-        let settled = self.threads.write(|connection, names| names.settle(connection)).await?;
-        Ok(settled.map(|stamp| Committed { stamp: Some(stamp), seen: None }))
+    async fn settle(&self) -> Result<Option<Stamp>, StoreError> {
+        self.threads.write(|connection, names| names.settle(connection)).await
     }
 
     async fn load(&self, lookups: Vec<Lookup>) -> Result<Vec<Option<Operation>>, StoreError> {

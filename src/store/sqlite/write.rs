@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior, ffi, par
 
 use super::super::log::Stamp;
 use super::super::sql::columns::{Changing, apart, inline, number, role_number};
-use super::super::{Batch, Committed, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
+use super::super::{Batch, LogAppend, PayloadRole, Removal, StoreError, Write, codec};
 use super::commits::{self, Names};
 use super::{objects, store_error, tombstones};
 use crate::operation::{Event, Operation, OperationId, Revision};
@@ -18,7 +18,7 @@ pub(super) fn commit(
     connection: &mut Connection,
     names: &mut Names,
     batch: &Batch,
-) -> Result<Committed, StoreError> {
+) -> Result<Option<Stamp>, StoreError> {
     let stamp = names.next(connection)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -27,9 +27,9 @@ pub(super) fn commit(
     match transaction.commit() {
         Ok(()) if batch.is_logged() => {
             names.used(stamp);
-            Ok(Committed { stamp: Some(stamp), seen: None })
+            Ok(Some(stamp))
         }
-        Ok(()) => Ok(Committed::default()),
+        Ok(()) => Ok(None),
         Err(error) => Err(after_failed_commit(connection, names, stamp, error)),
     }
 }

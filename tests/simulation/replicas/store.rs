@@ -10,15 +10,15 @@ use longrun::operation::{
     ChildCounts, Event, Kind, ObjectId, Operation, OperationId, Revision, SessionId, TenantId,
     Timestamp,
 };
-use longrun::store::log::{Head, LogPage, LogQuery, SigningKey};
+use longrun::store::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use longrun::store::shared::{
     AttemptProgress, Claimed, ExpiredSession, Hint, Lease, Listening, OtherWorker, Outstanding,
     Queues, SharedStore, TakeOver, Topic, Wanted,
 };
 use longrun::store::{
-    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
-    HistoryPosition, HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone,
-    TrimLog, Unfinished,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, HistoryEntry, HistoryPosition,
+    HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone, TrimLog,
+    Unfinished,
 };
 
 use super::house::{self, House, ReplicaId};
@@ -90,7 +90,7 @@ impl ReplicaStore {
 
 #[async_trait]
 impl Store for ReplicaStore {
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+    async fn commit(&self, batch: Batch) -> Result<Option<Stamp>, StoreError> {
         self.called();
         let changes = &batch.sessions;
         let kept = changes.kept.iter().map(|kept| kept.session);
@@ -107,7 +107,7 @@ impl Store for ReplicaStore {
         committed
     }
 
-    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
+    async fn settle(&self) -> Result<Option<Stamp>, StoreError> {
         self.called();
         let settled = self.store.settle().await;
         self.house.release(self.id);

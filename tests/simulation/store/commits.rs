@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use longrun::engine::Moment;
-use longrun::store::log::{Frontier, Stamp};
-use longrun::store::{Batch, Committed, StoreError};
+use longrun::store::log::Stamp;
+use longrun::store::{Batch, StoreError};
 
 use super::{Lie, State, Weather};
 
@@ -51,16 +51,9 @@ impl State {
         }
     }
 
-    pub(super) fn commit(
-        &mut self,
-        mut batch: Batch,
-        seen: Option<Frontier>,
-    ) -> Result<Committed, StoreError> {
+    pub(super) fn commit(&mut self, mut batch: Batch) -> Result<Option<Stamp>, StoreError> {
         let stamp = self.connect().next();
-        let committed = Committed {
-            stamp: batch.is_logged().then_some(stamp),
-            seen: seen.filter(|_| batch.is_logged()).map(|seen| seen.with(stamp)),
-        };
+        let committed = batch.is_logged().then_some(stamp);
         if let Some(locked) = self.locked
             && batch.writes.iter().any(|write| write.operation.id() == locked)
         {
@@ -159,7 +152,7 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn settle(&mut self, now: Moment) -> Result<Option<Committed>, StoreError> {
+    pub(super) fn settle(&mut self, now: Moment) -> Result<Option<Stamp>, StoreError> {
         let is_doubtful = self.claims_to_fail > 0;
         self.claims_to_fail = self.claims_to_fail.saturating_sub(1);
         let fails = is_doubtful
@@ -189,7 +182,7 @@ impl State {
             self.last = Some(own);
         }
         self.in_doubt = None;
-        Ok(was_committed.then_some(Committed { stamp: Some(stamp), seen: None }))
+        Ok(was_committed.then_some(stamp))
     }
 
     /// Takes a name, once its commit has ended; whether that has happened.

@@ -14,9 +14,8 @@ use longrun::operation::{
 };
 use longrun::store::log::{Head, LogPage, LogQuery, SigningKey, Stamp};
 use longrun::store::{
-    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, Committed, HistoryEntry,
-    HistoryQuery, ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone, TrimLog,
-    Unfinished, Write,
+    Batch, CatalogueChange, CatalogueSpace, CatalogueVersions, HistoryEntry, HistoryQuery,
+    ListQuery, Lookup, PayloadRole, Store, StoreError, Tombstone, TrimLog, Unfinished, Write,
 };
 
 use crate::clock::{SimClock, TICK, hop};
@@ -295,20 +294,17 @@ impl State {
 
 #[async_trait]
 impl Store for SimStore {
-    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
-        let (last, seen) = {
+    async fn commit(&self, batch: Batch) -> Result<Option<Stamp>, StoreError> {
+        let last = {
             let mut state = self.state();
             state.check_open()?;
-            let last = state.connect();
-            // Early: what others commit from here on is not seen.
-            let asks = batch.asks_frontier && state.is_shared;
-            (last, asks.then(|| state.disk().log.head().frontier()))
+            state.connect()
         };
         self.pause(true).await;
         let answer = {
             let mut state = self.state();
             if state.last == Some(last) {
-                state.commit(batch, seen)
+                state.commit(batch)
             } else {
                 // The connection is gone, and the transaction with it.
                 state.unknowns += 1;
@@ -320,7 +316,7 @@ impl Store for SimStore {
         answer
     }
 
-    async fn settle(&self) -> Result<Option<Committed>, StoreError> {
+    async fn settle(&self) -> Result<Option<Stamp>, StoreError> {
         self.state().check_open()?;
         self.pause(true).await;
         let answer = self.state().settle(self.clock.moment());

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use longrun::operation::Operation;
+use longrun::store::log::Stamp;
 use longrun::store::postgres::{PostgresOptions, PostgresStore};
 use longrun::store::shared::{Hint, KeptSession, SessionChanges, SharedStore, Wanted};
-use longrun::store::{Batch, Committed, Store, StoreError};
+use longrun::store::{Batch, Store, StoreError};
 use tokio::time::timeout;
 
 use crate::postgres_support::{Database, database};
@@ -83,7 +84,7 @@ fn leasing(operation: &Operation, number: u8) -> (Operation, Batch) {
     (running, batch)
 }
 
-fn conflicts(committed: Result<Committed, StoreError>) -> Vec<u64> {
+fn conflicts(committed: Result<Option<Stamp>, StoreError>) -> Vec<u64> {
     let Err(StoreError::Conflict(ids)) = committed else { panic!("{committed:?}") };
     let mut numbers: Vec<u64> =
         ids.iter().map(|it| (1..1_000).find(|number| id(*number) == *it).unwrap()).collect();

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use longrun::operation::{Attempt, Progress, SessionId};
+use longrun::store::log::Stamp;
 use longrun::store::shared::{AttemptProgress, ExpiredSession, Hint, Lease, TakeOver};
 use longrun::store::{Batch, Store, StoreError};
 
@@ -16,7 +17,7 @@ fn taking(number: u8) -> TakeOver {
     }
 }
 
-fn taken(committed: Result<Committed, StoreError>) -> bool {
+fn taken(committed: Result<Option<Stamp>, StoreError>) -> bool {
     match committed {
         Ok(_) => false,
         Err(StoreError::SessionsTaken(sessions)) => !sessions.is_empty(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::Draft;
+use super::{Draft, Known};
 use crate::operation::{Operation, OperationId, Revision, SessionId};
 use crate::store::LogAppend;
 
@@ -18,6 +18,15 @@ impl Draft {
             let current = Arc::clone(known.current.as_ref()?);
             Some((current, known.input.clone(), known.result.clone()))
         })
+    }
+
+    /// The operations that the commit changes or removes, as they were before it.
+    pub(crate) fn replaced(&self) -> impl Iterator<Item = &Arc<Operation>> {
+        let revision = |operation: &Arc<Operation>| operation.life.revision;
+        let is_changed = move |known: &Known| {
+            known.stored.as_ref().map(revision) != known.current.as_ref().map(revision)
+        };
+        self.known.values().filter(move |it| is_changed(it)).filter_map(|it| it.stored.as_ref())
     }
 
     /// Every operation to write, with its stored revision.

@@ -37,11 +37,10 @@ fn stamp(sequence: u64) -> Stamp {
     Stamp { writer: OURS, sequence }
 }
 
-/// Commits as this process, after which `seen` is visible.
-fn commit(chain: &Chain, sequence: u64, seen: Option<Frontier>) {
-    let committed = Committed { stamp: Some(stamp(sequence)), seen };
+/// Commits as this process, after these commits to the same operations.
+fn commit(chain: &Chain, sequence: u64, follows: Option<&[Stamp]>) {
     let made = || vec![change(stamp(sequence), operation(u128::from(sequence), at(0)))];
-    chain.committed(&committed, made);
+    chain.committed(stamp(sequence), follows, made);
 }
 
 /// The stamps of the next commits at the place.
@@ -124,8 +123,7 @@ fn what_is_kept_is_bounded_in_bytes() {
         vec![change(stamp(number), large)]
     };
     for number in 1..=9 {
-        let committed = Committed { stamp: Some(stamp(number)), seen: None };
-        chain.committed(&committed, || large(number));
+        chain.committed(stamp(number), None, || large(number));
         let state = chain.state();
         assert!(state.bytes <= MAX_BYTES);
         assert_eq!(state.bytes, state.links.iter().map(|link| bytes(&link.changes)).sum::<usize>());
@@ -138,8 +136,9 @@ fn what_is_kept_is_bounded_in_bytes() {
 fn a_new_writer_is_read_and_not_guessed() {
     let chain = begun(false);
     let mut place = chain.place();
-    let committed = Committed { stamp: Some(Stamp { writer: 2, sequence: 1 }), seen: None };
-    chain.committed(&committed, || panic!("it is not asked what was done"));
+    chain.committed(Stamp { writer: 2, sequence: 1 }, None, || {
+        panic!("it is not asked what was done")
+    });
     assert!(must_be_read(&chain));
     assert_eq!(chain.tip(), None, "the chain begins anew");
     assert!(matches!(place.take(), Next::Nothing));
@@ -159,12 +158,13 @@ fn found(stamp: Stamp) -> Logged {
 fn a_commit_among_others_waits_for_them() {
     let chain = begun(true);
     let mut place = chain.place();
-    commit(&chain, 1, Some(frontier([(OURS, 1)])));
+    commit(&chain, 1, Some(&[]));
     assert_eq!(walk(&mut place), [stamp(1)]);
-    assert!(chain.wants_frontier());
-    commit(&chain, 2, None);
-    commit(&chain, 3, Some(frontier([(OURS, 3), (2, 1)])));
-    assert!(must_be_read(&chain) && !chain.wants_frontier());
+    // What others committed before it has not been read.
+    commit(&chain, 2, Some(&[stamp(1), others(1)]));
+    // Nor is what came before this one in a link.
+    commit(&chain, 3, Some(&[stamp(1)]));
+    assert!(must_be_read(&chain));
     assert!(matches!(place.take(), Next::Nothing));
     // Only what others committed is read.
     let from = chain.read_from().unwrap();
@@ -181,13 +181,38 @@ fn a_commit_among_others_waits_for_them() {
     assert_eq!(from, frontier([(OURS, 5), (2, 1)]), "the last one waits");
     // It is passed on although nobody else committed.
     chain.read(&from, from.clone(), Some(Vec::new()));
-    assert!(is_woken(&mut place) && chain.wants_frontier());
+    assert!(is_woken(&mut place));
     assert_eq!(walk(&mut place), [stamp(5)]);
     // A read of an earlier frontier takes nothing back.
     chain.read(&frontier([(OURS, 0)]), frontier([(OURS, 1)]), Some(vec![found(stamp(1))]));
     assert_eq!(chain.state().tip, Some(from));
     assert!(!is_woken(&mut place) && matches!(place.take(), Next::Nothing));
     assert_eq!(chain.state().waiting_bytes, 0);
+}
+
+#[test]
+fn a_commit_to_what_is_known_waits_for_nobody() {
+    let chain = begun(true);
+    let mut place = chain.place();
+    commit(&chain, 1, Some(&[]));
+    // Others commit, too; a read of that is under way.
+    let from = chain.read_from().unwrap();
+    commit(&chain, 2, Some(&[stamp(1)]));
+    commit(&chain, 3, Some(&[stamp(1), stamp(2)]));
+    assert_eq!(walk(&mut place), [1, 2, 3].map(stamp));
+    assert!(!must_be_read(&chain));
+    // The read finds two of them again, and one whose response has not come.
+    let seen = frontier([(OURS, 4), (2, 1)]);
+    let changes = vec![found(others(1)), found(stamp(2)), found(stamp(3)), found(stamp(4))];
+    chain.read(&from, seen.clone(), Some(changes));
+    commit(&chain, 4, Some(&[stamp(3)]));
+    assert_eq!(walk(&mut place), [stamp(4), others(1)]);
+    assert_eq!(chain.tip(), Some(seen));
+    commit(&chain, 5, Some(&[others(1)]));
+    assert_eq!(walk(&mut place), [stamp(5)]);
+    // A new connection of this process: nobody knows yet what its number is.
+    chain.committed(Stamp { writer: 3, sequence: 1 }, Some(&[]), Vec::new);
+    assert!(must_be_read(&chain));
 }
 
 #[test]
@@ -199,8 +224,7 @@ fn commits_that_wait_are_delivered_in_the_order_of_revisions() {
         operation.life.revision = Revision(revision);
         change(stamp, operation)
     };
-    let committed = Committed { stamp: Some(stamp(1)), seen: None };
-    chain.committed(&committed, || vec![of(stamp(1), 2)]);
+    chain.committed(stamp(1), None, || vec![of(stamp(1), 2)]);
     let from = chain.read_from().unwrap();
     assert_eq!(from, frontier([(OURS, 1)]));
     let read = vec![of(others(1), 1), of(others(2), 3)];
@@ -231,8 +255,7 @@ fn commits_that_wait_are_bounded_in_bytes() {
         vec![change(stamp(number), large)]
     };
     for number in 1..=3 {
-        let committed = Committed { stamp: Some(stamp(number)), seen: None };
-        chain.committed(&committed, || large(number));
+        chain.committed(stamp(number), None, || large(number));
     }
     let from = chain.read_from().unwrap();
     assert_eq!(from, frontier([(OURS, 1)]), "the others are read");
@@ -247,8 +270,7 @@ fn commits_without_changes_that_wait_are_bounded_in_number() {
     let _place = chain.place();
     let most = MAX_LINKS as u64;
     for number in 1..=most + 1 {
-        let committed = Committed { stamp: Some(stamp(number)), seen: None };
-        chain.committed(&committed, Vec::new);
+        chain.committed(stamp(number), None, Vec::new);
     }
     assert_eq!(chain.state().waiting.len(), MAX_LINKS);
     let from = chain.read_from().unwrap();
@@ -259,7 +281,7 @@ fn commits_without_changes_that_wait_are_bounded_in_number() {
 fn what_is_too_much_for_a_link_everybody_reads() {
     let chain = begun(true);
     let mut places = [chain.place(), chain.place()];
-    commit(&chain, 1, Some(frontier([(OURS, 1)])));
+    commit(&chain, 1, Some(&[]));
     assert_eq!(walk(&mut places[1]), [stamp(1)]);
     commit(&chain, 2, None);
     let from = chain.tip().unwrap();

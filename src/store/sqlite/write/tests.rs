@@ -34,7 +34,7 @@ fn opened() -> (Connection, Names, Stamp) {
 fn a_commit_is_known_by_its_name_and_takes_no_name_that_is_taken() {
     let (mut connection, mut names, stamp) = opened();
     let committed = commit(&mut connection, &mut names, &submitting(1)).unwrap();
-    assert_eq!(committed.stamp, Some(stamp));
+    assert_eq!(committed, Some(stamp));
     names.doubt(stamp);
     assert_eq!(names.settle(&mut connection).unwrap(), Some(stamp));
     let next = names.next(&mut connection).unwrap();
