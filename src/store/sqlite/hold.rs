@@ -13,6 +13,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use rustix::{
+    fs::{AtFlags, CWD, StatxFlags, makedev, statx},
+    io::Errno,
+};
+
 use super::super::{OpenError, StoreError};
 use super::header::{BYTES, MARK_AT, page_bytes};
 use crate::files::{beside, private};
@@ -97,7 +103,7 @@ impl Hold {
 
     /// From now on, [`Hold::check`] expects this log and this mark.
     pub(super) fn watch(&self) -> io::Result<()> {
-        let log = identity(&std::fs::metadata(&self.log)?);
+        let log = identity_at(&self.log)?;
         let mark = self.mark()?;
         self.watched.get_or_init(|| Watched { log, mark });
         Ok(())
@@ -107,7 +113,7 @@ impl Hold {
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let Some(watched) = self.watched.get() else { return Ok(()) };
         for (path, expected) in [(&self.path, self.registered.0), (&self.log, watched.log)] {
-            match std::fs::metadata(path).map(|found| identity(&found)) {
+            match identity_at(path) {
                 Ok(found) if found == expected => {}
                 Ok(_) => return Err(lost(path, "was replaced by another file")),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -156,6 +162,19 @@ fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
+/// The identity of the file at a path. Linux is not asked for its times: from then on it would give each write a time of
+/// its own, and a sync of the log would also have to write that, to the journal of the file system.
+fn identity_at(path: &Path) -> io::Result<Identity> {
+    #[cfg(target_os = "linux")]
+    match statx(CWD, path, AtFlags::empty(), StatxFlags::INO) {
+        Ok(found) => return Ok((makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino)),
+        // Old kernels and some sandboxes do not have this call.
+        Err(Errno::NOSYS) => {}
+        Err(error) => return Err(error.into()),
+    }
+    std::fs::metadata(path).map(|found| identity(&found))
+}
+
 /// Refuses a log with contents whose file is missing.
 fn refuse_orphaned(log: &Path) -> Result<(), String> {
     match std::fs::metadata(log) {
@@ -188,8 +207,8 @@ pub(super) fn lock_beside(name: &Path, path: &Path) -> Result<File, OpenError> {
 
 /// Whether a server has the file open.
 pub(super) fn is_held(path: &Path) -> bool {
-    let Ok(found) = std::fs::metadata(path) else { return false };
-    let is_here = register().contains(&identity(&found));
+    let Ok(found) = identity_at(path) else { return false };
+    let is_here = register().contains(&found);
     is_here || File::open(path).is_ok_and(|file| is_in_use(&file))
 }
 
