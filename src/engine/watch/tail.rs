@@ -16,7 +16,7 @@ use crate::store::{Store, TrimLog};
 /// How often the log is read, whatever hints say, and when a failed read is repeated.
 const POLL: Duration = Duration::from_secs(2);
 /// With other writers, what becomes known within this time after a read is read together.
-const GATHERING: Duration = Duration::from_millis(2);
+const GATHERING: Duration = Duration::from_millis(5);
 /// How many changes are read at a time.
 const PAGE: usize = 512;
 /// The maximum number of changes in one link. Watches read further ones themselves, each at its client's speed.
