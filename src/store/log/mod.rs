@@ -7,7 +7,8 @@
 //!
 //! A vector of the last sequence of every writer, read in one statement ([`Head`], [`Frontier`]), is therefore causally
 //! closed: a commit that depends on another begins after that one is visible. A reader at V reads U, then everything
-//! with V < stamp <= U ordered by operation and revision, and is then at U. Nothing is remembered per operation.
+//! with V < stamp <= U ordered by operation and revision, and is then at U. Nothing is remembered per operation. V itself
+//! need only be closed for each operation: with a change of it, all earlier changes of the same operation.
 //! [`Reader`] does that; [`Position`] is its place, as a token.
 //!
 //! No I/O here, except that [`Reader`] calls the store.
