@@ -137,11 +137,12 @@ impl Chain {
         self.touched.send_replace(());
         let mut state = self.state();
         let Some(tip) = state.tip.as_ref().filter(|tip| !tip.contains(stamp)) else { return };
-        let is_next = || {
-            let is_in_links = |follows: &[Stamp]| follows.iter().all(|it| tip.contains(*it));
-            tip.is_next(stamp) && follows.is_some_and(is_in_links)
+        let follows_links = || {
+            let are_in_links = |follows: &[Stamp]| follows.iter().all(|it| tip.contains(*it));
+            tip.is_next(stamp) && follows.is_some_and(are_in_links)
         };
-        if !(tip.expects(stamp.writer) && (!self.is_shared || is_next())) {
+        let can_join = tip.expects(stamp.writer) && (!self.is_shared || follows_links());
+        if !can_join {
             if self.is_shared {
                 state.wait(stamp, changes);
             } else {

@@ -119,7 +119,7 @@ pub struct LogQuery {
 /// The maximum size of stored lives on a page, in bytes, unless a single change is larger.
 pub const PAGE_BYTES: usize = 256 << 10;
 
-/// A page of the log.
+/// A page of the log. Its entries are incomplete if [`Head::lacks`] says so of the ranges.
 #[derive(Clone, Debug, Default)]
 pub struct LogPage {
     /// The entries, except unreadable ones.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::super::{Store, StoreError};
 use super::{Cursor, Frontier, Gone, Head, LogPage, LogQuery, Logged, Position, Range};
 
-/// If only one writer has new commits, at most this many are read at a time: any end is causally closed then, and no
-/// page reads more of the log.
+/// At most this many commits of each writer are read before it is known how many there are. If only one writer has new
+/// ones, no more are read at a time: any end is causally closed then.
 const MAX_COMMITS: u64 = 4_096;
 
 /// Why the log could not be read.
@@ -134,7 +134,7 @@ impl Reader {
         let is_cut = to != page.head.frontier();
         let unsure = self.unsure(&page.head, &ranges);
         // Not if there are new writers, or too many commits.
-        let is_read = ranges.iter().all(|range| asked.iter().any(|asked| asked.contains(range)));
+        let is_read = ranges.iter().all(|range| asked.iter().any(|it| it.contains(range)));
         let page = is_read.then_some(page);
         self.part = Some(Part { ranges, unsure, page, ..Part::new(to.into(), None) });
         Ok(is_cut)
